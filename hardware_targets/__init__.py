@@ -1,0 +1,1 @@
+"""Targets: what runs an exported graph. Found by neurospin through the entry points `neurospin.targets`."""

@@ -1,0 +1,1 @@
+"""A crossbar of nanodevices: weights are conductances, products are currents."""

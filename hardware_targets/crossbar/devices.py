@@ -1,0 +1,112 @@
+"""Devices: what a crosspoint stores, how well it is written, and how it fluctuates when it is read.
+
+Functional: a device describes, the state is a tensor of the caller. Conductances are siemens.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neurospin.errors import InputError
+
+
+class Device(ABC):
+    """One kind of crosspoint device."""
+
+    g_min: float
+    g_max: float
+
+    @abstractmethod
+    def program(self, wanted: Tensor, generator: torch.Generator) -> Tensor:
+        """State after an attempt to write conductances `wanted` (siemens); same shape."""
+
+    @abstractmethod
+    def conductance(self, state: Tensor) -> Tensor:
+        """Conductance of a state, siemens."""
+
+    @abstractmethod
+    def read_variance(self, state: Tensor) -> Tensor:
+        """Variance of the conductance from one read to the next, siemens²; reads are independent."""
+
+    def describe(self) -> dict[str, Any]:
+        """Kind and settings as plain values."""
+        return {"device": type(self).__name__, **asdict(self)}  # type: ignore[call-overload]
+
+
+@dataclass(frozen=True)
+class Ideal(Device):
+    """Any conductance from 0 to `g_max`, written and read without error.
+
+    Attributes:
+        g_max: default 100 µS.
+    """
+
+    g_max: float = 100e-6
+    g_min: float = 0.0
+
+    def program(self, wanted: Tensor, generator: torch.Generator) -> Tensor:
+        """What is wanted."""
+        return wanted
+
+    def conductance(self, state: Tensor) -> Tensor:
+        """The state."""
+        return state
+
+    def read_variance(self, state: Tensor) -> Tensor:
+        """Zero."""
+        return torch.zeros_like(state)
+
+
+@dataclass(frozen=True)
+class BoundedLinear(Device):
+    """A conductance between two bounds, written and read with Gaussian errors.
+
+    Writing leaves `g = clip(wanted + programming_noise · (g_max − g_min) · ξ, g_min, g_max)`; every read
+    sees `g (1 + read_noise · ξ)`. A write-and-verify scheme leaves such an error. The defaults are a
+    modelling choice in the range of filamentary oxide devices (10 to 100 µS, errors of a few per cent),
+    not a measurement.
+
+    Attributes:
+        g_min: lowest conductance, default 10 µS.
+        g_max: highest conductance, default 100 µS.
+        programming_noise: standard deviation in units of the range, default 0.02.
+        read_noise: standard deviation in units of the conductance, default 0.01.
+    """
+
+    g_min: float = 10e-6
+    g_max: float = 100e-6
+    programming_noise: float = 0.02
+    read_noise: float = 0.01
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.g_max) and 0 <= self.g_min < self.g_max):
+            raise InputError(
+                "BoundedLinear",
+                "0 <= g_min < g_max",
+                f"{self.g_min:g} and {self.g_max:g} S",
+                "give the bounds in order",
+            )
+        for name in ("programming_noise", "read_noise"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise InputError(f"BoundedLinear.{name}", "a number >= 0", repr(value), "give a standard deviation")
+
+    def program(self, wanted: Tensor, generator: torch.Generator) -> Tensor:
+        """The conductance that writing leaves."""
+        draw = torch.randn(wanted.shape, generator=generator, dtype=wanted.dtype)
+        error = self.programming_noise * (self.g_max - self.g_min) * draw
+        return (wanted + error).clamp(self.g_min, self.g_max)
+
+    def conductance(self, state: Tensor) -> Tensor:
+        """The state."""
+        return state
+
+    def read_variance(self, state: Tensor) -> Tensor:
+        """`(read_noise · g)²`."""
+        return (self.read_noise * state).square()

@@ -1,0 +1,5 @@
+"""`python -m neurospin` is `neurospin`."""
+
+from neurospin.cli import main
+
+main()

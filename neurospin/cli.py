@@ -1,0 +1,258 @@
+"""The command line: `neurospin run | resume | export | check | deploy | certify | compare | report | …`.
+
+Heavy packages are imported inside the commands, so that `neurospin --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from neurospin.errors import NeurospinError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from neurospin.runs.config import Experiment
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Train a spiking network once; run it on Loihi arithmetic or a crossbar; be told exactly what changed.",
+)
+
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where the result goes.")]
+Target = Annotated[str, typer.Option("--target", "-t", help="Name of a target; see `neurospin targets`.")]
+Dt = Annotated[float | None, typer.Option("--dt", help="Step in seconds; default: the one that the graph records.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random on the target.")]
+Run = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
+GraphFile = Annotated[Path, typer.Argument(help="A NIR file.", metavar="GRAPH.nir")]
+Spikes = Annotated[Path, typer.Option("--input", "-i", help="npz with the array `spikes`, (time, batch, *input).")]
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="An experiment file.", metavar="EXPERIMENT.yaml")],
+    output: Output = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="In place of the file's seed.")] = None,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value, for example training.epochs=3.")
+    ] = None,
+) -> None:
+    """Train, export, run on every target, report. A run that was stopped goes on; a finished one is shown."""
+    from neurospin.runs.config import load
+
+    experiment = load(config, changes or [], seed)
+    _carry_out(experiment, output or Path("runs") / f"{experiment.name}-seed{experiment.seed}")
+
+
+@app.command()
+def resume(folder: Run) -> None:
+    """Go on with a run that was stopped, as if it had not been."""
+    from neurospin.files import existing
+    from neurospin.runs.config import load
+
+    _carry_out(load(existing(folder, "folder") / "config.yaml"), folder)
+
+
+def _carry_out(experiment: Experiment, folder: Path) -> None:
+    from neurospin.report.console import Console, results_table
+    from neurospin.runs import experiment as experiments
+
+    with Console() as console:
+        results = experiments.run(experiment, folder, console)
+    results_table(results)
+    typer.echo(f"report: {folder / 'report.html'}")
+
+
+@app.command()
+def config(
+    path: Annotated[Path, typer.Argument(help="An experiment file.", metavar="EXPERIMENT.yaml")],
+    changes: Annotated[list[str] | None, typer.Option("--set", help="key=value.")] = None,
+) -> None:
+    """Show an experiment with every default written out."""
+    from neurospin.runs.config import load
+
+    typer.echo(load(path, changes or []).to_yaml(), nl=False)
+
+
+@app.command()
+def export(folder: Run, output: Output = None) -> None:
+    """Write the network of a run as a NIR file (default: RUN/network.nir)."""
+    from neurospin.files import existing
+    from neurospin.graph.build import to_graph
+    from neurospin.graph.file import write
+    from neurospin.runs.checkpoint import load
+
+    network = load(existing(existing(folder, "folder") / "network.safetensors"))
+    place = output or folder / "network.nir"
+    write(place, to_graph(network))
+    typer.echo(str(place))
+
+
+@app.command()
+def check(graph: GraphFile, target: Target) -> None:
+    """Tell whether a graph fits a target, without running it; exit status 1 when it does not."""
+    from neurospin import target as seam
+    from neurospin.graph.file import read
+
+    problems = seam.check(read(graph), target)
+    for problem in problems:
+        typer.echo(str(problem))
+    if problems:
+        raise typer.Exit(1)
+    typer.echo(f"{graph} fits {target}")
+
+
+@app.command()
+def deploy(
+    graph: GraphFile,
+    input: Spikes,
+    target: Target,
+    output: Annotated[Path, typer.Option("--output", "-o", help="npz that gets `spikes` and `record/NODE`.")],
+    dt: Dt = None,
+    seed: Seed = 0,
+    record: Annotated[list[str] | None, typer.Option("--record", help="A neuron node to record; repeatable.")] = None,
+    json: Annotated[Path | None, typer.Option("--json", help="Where the report goes.")] = None,
+) -> None:
+    """Run a graph on a target."""
+    import numpy as np
+
+    from neurospin import target as seam
+    from neurospin.files import replacing, writable, write_text
+    from neurospin.graph.file import read
+
+    content = read(graph)
+    spikes = _spikes(input)
+    for place in filter(None, (output, json)):
+        writable(place)
+    report = seam.deploy(content, spikes, target, dt=dt, seed=seed, record=record or [])
+    arrays = {"spikes": report.spikes, **{f"record/{name}": array for name, array in report.records.items()}}
+    with replacing(output) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+    if json:
+        write_text(json, report.to_json())
+    typer.echo(f"{output}: {tuple(report.spikes.shape)}, latency {report.latency_steps} steps")
+
+
+@app.command()
+def certify(
+    graph: GraphFile,
+    input: Spikes,
+    target: Target,
+    dt: Dt = None,
+    seed: Seed = 0,
+    json: Annotated[Path | None, typer.Option("--json", help="Where the certificate goes.")] = None,
+) -> None:
+    """Compare a graph on a target with its definition, spike by spike."""
+    import json as text
+
+    from neurospin.certificate import certify as compare_spikes
+    from neurospin.files import write_text
+    from neurospin.graph.file import read
+
+    certificate = compare_spikes(read(graph), _spikes(input), target, dt=dt, seed=seed)
+    if json:
+        write_text(json, text.dumps(certificate.to_dict(), indent=2))
+    typer.echo(str(certificate))
+    if certificate.problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def compare(runs: Annotated[list[Path], typer.Argument(help="Run folders.", metavar="RUN…")]) -> None:
+    """Put the learners of several runs side by side."""
+    from neurospin.report.console import comparison_table
+    from neurospin.runs.experiment import read_results
+
+    comparison_table({str(folder): read_results(folder) for folder in runs})
+
+
+@app.command()
+def report(folder: Run) -> None:
+    """Write the report of a run anew."""
+    from neurospin.report.html import write_report
+
+    typer.echo(str(write_report(folder)))
+
+
+@app.command()
+def targets() -> None:
+    """List every target, and why one cannot be used here."""
+    from neurospin import target as seam
+    from neurospin.report.console import targets_table
+
+    targets_table(seam.targets())
+
+
+@app.command()
+def cite(folder: Run) -> None:
+    """Print the sources of exactly what a run used."""
+    from neurospin.runs.experiment import read_results
+
+    for source in read_results(folder)["citations"]:
+        typer.echo(source)
+
+
+@app.command()
+def doctor(
+    setup_lava: Annotated[
+        bool, typer.Option("--setup-lava", help="Build the Python 3.10 environment of Lava.")
+    ] = False,
+) -> None:
+    """Tell what is installed, what can run here, and what is missing; or build what Lava needs."""
+    from neurospin.report.console import doctor_table
+
+    if setup_lava:
+        from importlib.metadata import entry_points
+
+        (entry,) = entry_points(group="neurospin.setup", name="lava")
+        typer.echo(f"Lava: {entry.load()()}")
+    doctor_table()
+
+
+def _spikes(path: Path) -> np.ndarray:
+    import zipfile
+
+    import numpy as np
+
+    from neurospin.errors import InputError
+    from neurospin.files import existing
+
+    try:
+        with np.load(existing(path), allow_pickle=False) as file:
+            if "spikes" not in file.files:
+                raise InputError(str(path), "an array named spikes", ", ".join(file.files) or "none", "name it spikes")
+            return file["spikes"]
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        if isinstance(error, NeurospinError):
+            raise
+        raise InputError(
+            str(path), "an npz file with the array spikes", str(error), "write it with numpy.savez"
+        ) from error
+
+
+def main() -> None:
+    """Entry point: errors in one line, a traceback only with `--debug`; exit status 1 for a fault in the input."""
+    debug = "--debug" in sys.argv
+    if debug:
+        sys.argv.remove("--debug")
+    try:
+        app()
+    except NeurospinError as error:
+        if debug:
+            raise
+        typer.echo(f"neurospin: {error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("neurospin: stopped; neurospin resume goes on", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

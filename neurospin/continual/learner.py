@@ -1,0 +1,163 @@
+"""Run a network through a stream with a rule."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from neurospin.continual import metrics
+from neurospin.continual.streams import Stream, Task
+from neurospin.encode import Rate, decide
+from neurospin.network import Network
+from neurospin.plasticity.rule import Rule
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one pass over a task's training samples gave."""
+
+    task: int
+    epoch: int
+    loss: float
+    accuracy: float
+    spikes_per_neuron: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a learner did on a stream.
+
+    Attributes:
+        accuracy_matrix: `R[i, j]`, accuracy on task j after task i, shape `(tasks, tasks)`.
+        bits_per_synapse: bits that training kept per synapse.
+    """
+
+    accuracy_matrix: np.ndarray
+    bits_per_synapse: int
+
+    @property
+    def average_accuracy(self) -> float:
+        """Mean over tasks after the last one."""
+        return metrics.average_accuracy(self.accuracy_matrix)
+
+    @property
+    def backward_transfer(self) -> float:
+        """What later tasks did to earlier ones."""
+        return metrics.backward_transfer(self.accuracy_matrix)
+
+    @property
+    def forgetting(self) -> float:
+        """How far each task fell from its best."""
+        return metrics.forgetting(self.accuracy_matrix)
+
+    @property
+    def learning_accuracy(self) -> float:
+        """Accuracy on each task right after it was learned."""
+        return metrics.learning_accuracy(self.accuracy_matrix)
+
+
+def child_seed(seed: int, *path: int) -> int:
+    """An independent seed for one use of one integer seed (numpy's SeedSequence)."""
+    return int(np.random.SeedSequence([seed, *path]).generate_state(1, np.uint64)[0] >> 1)
+
+
+@torch.no_grad()
+def accuracy(network: Network, task: Task, encode: Rate, seed: int) -> float:
+    """Share of the task's test samples that the network decides rightly.
+
+    Args:
+        network: gives `(time, batch, classes)`.
+        task: whose test samples are used.
+        encode: intensities to spikes.
+        seed: of the spikes; the same seed gives the same spikes.
+    """
+    spikes = encode(task.test_x, torch.Generator().manual_seed(seed))
+    return float((decide(network(spikes).output) == task.test_y).float().mean())
+
+
+def learn(
+    network: Network,
+    stream: Stream,
+    rule: Rule,
+    *,
+    encode: Rate,
+    epochs: int = 5,
+    batch_size: int = 32,
+    seed: int = 0,
+    matrix: np.ndarray | None = None,
+    start: int = 0,
+    on_batch: Callable[[], None] = lambda: None,
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    on_task: Callable[[int, np.ndarray], None] = lambda task, matrix: None,
+) -> Result:
+    """Learn the tasks of a stream one after the other, and test on all of them after each.
+
+    The loss is the cross-entropy of the output's mean over time. Every task draws its order of
+    samples and its spikes from a seed of its own, so that a run that starts at a later task with the
+    network of that moment continues exactly as the run that was not stopped.
+
+    Args:
+        network: changed in place.
+        stream: the tasks.
+        rule: over the network's parameters.
+        encode: intensities to spikes.
+        epochs: passes over each task's training samples.
+        batch_size: samples per step.
+        seed: of the order of samples and of the spikes.
+        matrix: rows of the accuracy matrix that an earlier part of the run filled.
+        start: the task to start with.
+        on_batch, on_epoch, on_task: called after each; `on_task` gets the task's number and the matrix.
+    """
+    tasks = len(stream)
+    found = np.full((tasks, tasks), np.nan) if matrix is None else matrix.copy()
+    for number in range(start, tasks):
+        task = stream.tasks[number]
+        if rule.needs_task_boundaries:
+            rule.begin_task(number if rule.needs_task_id else -1)
+        generator = torch.Generator().manual_seed(child_seed(seed, 1, number))
+        for epoch in range(epochs):
+            began = time.perf_counter()
+            loss, right, fired = _epoch(network, task, rule, encode, batch_size, generator, on_batch)
+            on_epoch(Epoch(number, epoch, loss, right, fired, time.perf_counter() - began))
+        found[number] = [
+            accuracy(network, other, encode, child_seed(seed, 2, index)) for index, other in enumerate(stream.tasks)
+        ]
+        on_task(number, found)
+    return Result(found, rule.state_bits_per_synapse)
+
+
+def _epoch(
+    network: Network,
+    task: Task,
+    rule: Rule,
+    encode: Rate,
+    batch_size: int,
+    generator: torch.Generator,
+    on_batch: Callable[[], None],
+) -> tuple[float, float, float]:
+    """One pass over the training samples: mean loss, accuracy, spikes per neuron and sample."""
+    samples = len(task.train_y)
+    total = torch.zeros(3, dtype=torch.float64)
+    spiking = [name for name, block in network.neurons().items() if block.spiking]
+    for chosen in torch.randperm(samples, generator=generator).split(batch_size):
+        x, y = task.train_x[chosen], task.train_y[chosen]
+        run = network(encode(x, generator), record=("spikes",))
+        mean: Tensor = run.output.mean(0)
+        loss = cross_entropy(mean, y)
+        rule.zero_grad()
+        loss.backward()
+        rule.step()
+        with torch.no_grad():
+            fired = sum(float(run.spikes[name].sum(0).mean()) for name in spiking) / max(1, len(spiking))
+            right = float((decide(run.output) == y).float().mean())
+            total += torch.tensor([float(loss), right, fired]) * len(chosen)
+        on_batch()
+    loss_, right_, fired_ = (total / samples).tolist()
+    return loss_, right_, fired_

@@ -1,0 +1,58 @@
+"""Handwritten digits: 1797 images of 8 × 8 pixels that scikit-learn ships (no download)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neurospin.errors import unknown_name
+
+
+class Images(NamedTuple):
+    """A data set in memory: intensities `(samples, pixels)` in [0, 1] and class indices `(samples,)`."""
+
+    train_x: Tensor
+    train_y: Tensor
+    test_x: Tensor
+    test_y: Tensor
+
+
+def digits(seed: int = 0) -> Images:
+    """The digits, four fifths for training and one fifth for testing, equal shares of every class.
+
+    Args:
+        seed: of the split.
+
+    Source: E. Alpaydin & C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning
+    Repository, 1998, doi:10.24432/C50P49; shipped by scikit-learn.
+    """
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    draw = np.random.default_rng(seed)
+    test = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        members = draw.permutation(np.flatnonzero(labels == label))
+        test[members[: len(members) // 5]] = True
+    x = torch.from_numpy((images / 16).astype(np.float32))
+    y = torch.from_numpy(labels.astype(np.int64))
+    chosen = torch.from_numpy(test)
+    return Images(x[~chosen], y[~chosen], x[chosen], y[chosen])
+
+
+SETS: dict[str, Callable[[int], Images]] = {"digits": digits}
+
+
+def load(name: str, seed: int = 0) -> Images:
+    """A data set by name.
+
+    Raises:
+        UnknownName: no data set of that name.
+    """
+    if name not in SETS:
+        raise unknown_name("dataset", name, SETS, "data set")
+    return SETS[name](seed)

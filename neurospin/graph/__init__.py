@@ -1,0 +1,1 @@
+"""NIR graphs: build, read, write, check, simulate."""

@@ -1,0 +1,230 @@
+"""Whether a graph in memory is one: structure, shapes, types and values of every node."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import nir
+import numpy as np
+
+from neurospin.errors import GraphError
+from neurospin.graph.contract import metadata, ports, resolve_dt
+from neurospin.graph.order import STATEFUL, flatten, order
+
+FIELDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "Input": (("shape",), ()),
+    "Output": (("shape",), ()),
+    "Affine": (("weight", "bias"), ()),
+    "Linear": (("weight",), ()),
+    "Scale": (("scale",), ()),
+    "Conv1d": (("weight", "stride", "padding", "dilation", "groups", "bias"), ("input_shape",)),
+    "Conv2d": (("weight", "stride", "padding", "dilation", "groups", "bias"), ("input_shape",)),
+    "SumPool2d": (("kernel_size", "stride", "padding"), ()),
+    "AvgPool2d": (("kernel_size", "stride", "padding"), ()),
+    "Flatten": (("start_dim", "end_dim"), ("input_type",)),
+    "Delay": (("delay",), ()),
+    "Threshold": (("threshold",), ()),
+    "I": (("r",), ()),
+    "IF": (("r", "v_threshold"), ("v_reset",)),
+    "LI": (("tau", "r", "v_leak"), ()),
+    "LIF": (("tau", "r", "v_leak", "v_threshold"), ("v_reset",)),
+    "CubaLI": (("tau_syn", "tau_mem", "r", "v_leak"), ("w_in",)),
+    "CubaLIF": (("tau_syn", "tau_mem", "r", "v_leak", "v_threshold"), ("v_reset", "w_in")),
+}
+"""Every primitive of NIR 1.0.8: required and optional fields."""
+
+NUMBERS = {"weight", "bias", "scale", "delay", "threshold", "r", "v_threshold", "v_reset", "v_leak", "w_in"}
+TIMES = {"tau", "tau_syn", "tau_mem"}
+
+
+def validate(graph: nir.NIRGraph) -> None:
+    """Refuse a graph that is malformed.
+
+    Raises:
+        GraphError: names the node, the field and the value at fault.
+    """
+    if not isinstance(graph, nir.NIRGraph):
+        raise GraphError("graph", "a nir.NIRGraph", type(graph).__name__, "wrap the nodes in a nir.NIRGraph")
+    nodes, edges = flatten(graph)
+    for name, node in nodes.items():
+        _node(name, node)
+    seen: set[tuple[str, str]] = set()
+    for edge in edges:
+        if edge in seen:
+            raise GraphError(f"edge {edge[0]} -> {edge[1]}", "each edge once", "the same edge twice", "remove one")
+        seen.add(edge)
+    for kind in (nir.Input, nir.Output):
+        if not ports(graph, kind):
+            raise GraphError("graph", f"an {kind.__name__} node", "none", f"add an {kind.__name__}")
+    shapes(graph)
+    if "dt" in metadata(graph):
+        dt = resolve_dt(graph, None)
+        for name, node in nodes.items():
+            for field in TIMES:
+                value = getattr(node, field, None)
+                if value is not None and float(np.min(value)) <= dt:
+                    raise GraphError(
+                        f"{name}.{field}",
+                        f"more than dt = {dt:g} s",
+                        f"{float(np.min(value)):g} s",
+                        "take a smaller dt",
+                    )
+
+
+def _node(name: str, node: nir.NIRNode) -> None:
+    kind = type(node).__name__
+    if kind not in FIELDS:
+        raise GraphError(f"node {name}", "a primitive of NIR 1.0.8", kind, "replace the node")
+    required, optional = FIELDS[kind]
+    for field in (*required, *optional):
+        value = getattr(node, field, None)
+        if value is None or isinstance(value, str):
+            continue
+        if field in NUMBERS | TIMES:
+            _values(f"{name}.{field}", value, time=field in TIMES or field == "delay", zero=field == "delay")
+    if isinstance(node, STATEFUL):
+        shape = np.shape(next(getattr(node, f) for f in required))
+        for field in (*required, *optional):
+            value = getattr(node, field, None)
+            if value is not None and np.shape(value) != shape:
+                raise GraphError(f"{name}.{field}", f"shape {shape}", f"shape {np.shape(value)}", "match the shapes")
+    threshold, reset = getattr(node, "v_threshold", None), getattr(node, "v_reset", None)
+    if threshold is not None:
+        floor = np.zeros_like(threshold) if reset is None else reset
+        bad = np.flatnonzero(np.ravel(threshold) <= np.ravel(floor))
+        if bad.size:
+            value = float(np.ravel(threshold)[bad[0]])
+            raise GraphError(
+                f"{name}.v_threshold",
+                f"more than v_reset = {float(np.ravel(floor)[bad[0]]):g}",
+                f"{value:g}",
+                "raise it",
+            )
+
+
+def _values(where: str, value: Any, *, time: bool, zero: bool) -> None:
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiu":
+        raise GraphError(where, "real numbers", f"dtype {array.dtype}", "convert to float32")
+    if array.size == 0:
+        raise GraphError(where, "at least one number", f"shape {array.shape}", "remove the node")
+    bad = int(array.size - np.isfinite(array).sum())
+    if bad:
+        raise GraphError(where, "finite numbers", f"{bad} of {array.size} that are not", "write the file anew")
+    smallest = float(array.min())
+    if time and (smallest < 0 or (smallest == 0 and not zero)):
+        raise GraphError(where, ">= 0 s" if zero else "> 0 s", f"{smallest:g} s", "give seconds")
+
+
+def shapes(graph: nir.NIRGraph) -> dict[str, tuple[int, ...]]:
+    """Shape of what every node gives, nested graphs laid flat, without time and batch.
+
+    Raises:
+        GraphError: two shapes along an edge differ; both are named.
+    """
+    plan = order(graph)
+    found: dict[str, tuple[int, ...]] = {}
+    names = [name for component in plan.components for name in component]
+    for name in names:
+        node = plan.nodes[name]
+        sources = [s for s in (*plan.sources[name], *plan.delayed[name]) if s in found]
+        given = {found[s] for s in sources}
+        if len(given) > 1:
+            raise GraphError(
+                f"edges into {name}", "one shape", " and ".join(map(str, sorted(given))), "match the shapes"
+            )
+        if not (plan.sources[name] or plan.delayed[name]) and not isinstance(node, nir.Input):
+            raise GraphError(f"node {name}", "an edge into it", "none", "connect the node or remove it")
+        found[name] = _shape(name, node, next(iter(given), None))
+    for name in names:  # back edges, now that every shape is known
+        for source in plan.delayed[name]:
+            _shape(name, plan.nodes[name], found[source])
+    return found
+
+
+def _shape(name: str, node: nir.NIRNode, given: tuple[int, ...] | None) -> tuple[int, ...]:
+    wanted = expected = _own(node)
+    if isinstance(node, nir.Affine | nir.Linear):
+        weight = np.shape(node.weight)
+        if len(weight) < 2:
+            raise GraphError(f"{name}.weight", "shape (…, out, in)", f"shape {weight}", "give a matrix")
+        wanted, expected = (*weight[:-2], weight[-1]), weight[:-1]
+        if isinstance(node, nir.Affine) and np.shape(node.bias) != expected:
+            raise GraphError(f"{name}.bias", f"shape {expected}", f"shape {np.shape(node.bias)}", "one bias per output")
+    elif isinstance(node, nir.Conv1d | nir.Conv2d | nir.SumPool2d | nir.AvgPool2d | nir.Flatten):
+        if given is None:
+            raise GraphError(f"node {name}", "an input of known shape", "none", "connect the node")
+        return _spatial(name, node, given)
+    if given is not None and wanted is not None and given != wanted:
+        raise GraphError(f"node {name}", f"input of shape {wanted}", f"shape {given}", "match the node before")
+    if expected is None:
+        if given is None:
+            raise GraphError(f"node {name}", "a shape", "none", "connect the node")
+        return given
+    return expected
+
+
+def _own(node: nir.NIRNode) -> tuple[int, ...] | None:
+    """The shape of a node that maps a shape to itself."""
+    if isinstance(node, nir.Input | nir.Output):
+        kind = node.input_type["input"] if isinstance(node, nir.Input) else node.output_type["output"]
+        return None if kind is None else tuple(int(n) for n in np.atleast_1d(kind))
+    for field in ("r", "scale", "delay", "threshold"):
+        if hasattr(node, field):
+            return np.shape(getattr(node, field))
+    return None
+
+
+def _spatial(name: str, node: Any, given: tuple[int, ...]) -> tuple[int, ...]:
+    if isinstance(node, nir.Flatten):
+        rank = len(given)
+        start, end = int(node.start_dim) % rank, int(node.end_dim) % rank
+        return (*given[:start], math.prod(given[start : end + 1]), *given[end + 1 :])
+    convolution = isinstance(node, nir.Conv1d | nir.Conv2d)
+    axes = 1 if isinstance(node, nir.Conv1d) else 2
+    if len(given) != axes + 1:
+        raise GraphError(f"node {name}", f"input of {axes + 1} axes", f"shape {given}", "match the node before")
+    kernel = list(np.shape(node.weight)[2:]) if convolution else _numbers(name, node.kernel_size, axes)
+    stride = _numbers(name, node.stride, axes)
+    dilation = _numbers(name, node.dilation, axes) if convolution else [1] * axes
+    channels = given[0]
+    if convolution:
+        out, per_group = np.shape(node.weight)[:2]
+        groups = int(node.groups)
+        if np.ndim(node.weight) != axes + 2 or groups < 1 or per_group * groups != channels or out % groups:
+            got = f"weight {np.shape(node.weight)} in {groups} groups for {channels} channels"
+            raise GraphError(f"{name}.weight", "channels that fit the input", got, "match channels and groups")
+        if np.shape(node.bias) != (out,):
+            raise GraphError(f"{name}.bias", f"shape ({out},)", f"shape {np.shape(node.bias)}", "one bias per channel")
+        channels = out
+    if isinstance(node.padding, str) if convolution else False:
+        if node.padding == "same":
+            if stride != [1] * axes:
+                raise GraphError(f"{name}.padding", "a number, with a stride above 1", "'same'", "give numbers")
+            return (channels, *given[1:])
+        if node.padding != "valid":
+            raise GraphError(f"{name}.padding", "'same', 'valid' or numbers", repr(node.padding), "give numbers")
+        padding = [0] * axes
+    else:
+        padding = _numbers(name, node.padding, axes)
+    if min(stride) < 1 or min(kernel) < 1 or min(dilation) < 1 or min(padding) < 0:
+        raise GraphError(
+            f"node {name}", "positive kernel, stride, dilation", "one that is not", "give positive numbers"
+        )
+    sizes = [
+        (n + 2 * p - d * (k - 1) - 1) // s + 1
+        for n, p, d, k, s in zip(given[1:], padding, dilation, kernel, stride, strict=True)
+    ]
+    if min(sizes) < 1:
+        raise GraphError(
+            f"node {name}", "an input larger than the kernel", f"input {given}, kernel {kernel}", "shrink it"
+        )
+    return (channels, *sizes)
+
+
+def _numbers(name: str, value: Any, axes: int) -> list[int]:
+    numbers = [int(n) for n in np.atleast_1d(value)]
+    if len(numbers) not in (1, axes):
+        raise GraphError(f"node {name}", f"one number per axis ({axes})", f"{len(numbers)}", "give one or all")
+    return numbers * axes if len(numbers) == 1 else numbers

@@ -1,0 +1,116 @@
+"""What a graph states beside its nodes: step, shapes, names; and the checks of what is fed to it.
+
+NIR has no step, no reset mode and no notion of weight storage. neurospin keeps them in the graph's
+metadata under one key::
+
+    graph.metadata["neurospin"] = {"dt": 1e-3, "time_unit": "s", "scheme": "euler", "reset": "value"}
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import nir
+import numpy as np
+
+from neurospin.errors import GraphError, InputError, unknown_name
+from neurospin.graph.order import SPIKING, STATEFUL, flatten
+
+KEY = "neurospin"
+
+
+def metadata(graph: nir.NIRGraph) -> dict[str, Any]:
+    """What neurospin recorded in the graph; empty for a graph written by another tool."""
+    found = (graph.metadata or {}).get(KEY, {})
+    return dict(found) if isinstance(found, dict) else {}
+
+
+def resolve_dt(graph: nir.NIRGraph, dt: float | None) -> float:
+    """The step in seconds: `dt` when it is given, else the one that the graph records.
+
+    Raises:
+        GraphError: neither is there, or it is not a positive finite number.
+    """
+    value = metadata(graph).get("dt") if dt is None else dt
+    if value is None:
+        raise GraphError("dt", "the step in seconds", "a graph that records none", "give dt (--dt SECONDS)")
+    try:
+        step = float(value)
+    except (TypeError, ValueError):
+        step = math.nan
+    if not (math.isfinite(step) and step > 0):
+        raise GraphError("dt", "a positive number of seconds", repr(value), "give dt (--dt SECONDS)")
+    return step
+
+
+def ports(graph: nir.NIRGraph, kind: type[nir.NIRNode]) -> dict[str, tuple[int, ...]]:
+    """Name and shape of the graph's inputs (`nir.Input`) or outputs (`nir.Output`)."""
+    field = "input_type" if kind is nir.Input else "output_type"
+    key = "input" if kind is nir.Input else "output"
+    return {
+        name: tuple(int(n) for n in np.atleast_1d(getattr(node, field)[key]))
+        for name, node in graph.nodes.items()
+        if isinstance(node, kind)
+    }
+
+
+def input_shape(graph: nir.NIRGraph) -> tuple[int, ...]:
+    """Shape of the graph's only input, without time and batch.
+
+    Raises:
+        GraphError: the graph has no input or several.
+    """
+    found = ports(graph, nir.Input)
+    if len(found) != 1:
+        raise GraphError("graph", "one Input", f"{len(found)}: {', '.join(found)}", "give one array per input by name")
+    return next(iter(found.values()))
+
+
+def check_input(graph: nir.NIRGraph, spikes: np.ndarray) -> np.ndarray:
+    """The input as a float32 array, after its shape and values are found fit.
+
+    Args:
+        graph: the graph that is to be fed.
+        spikes: array of shape `(time, batch, *input)`.
+
+    Raises:
+        InputError: wrong shape, no steps, no samples, not numbers, or not finite.
+    """
+    shape = input_shape(graph)
+    array = np.asarray(spikes)
+    words = ", ".join(str(n) for n in shape)
+    if array.dtype.kind not in "fiub":
+        raise InputError("spikes", "an array of numbers", f"dtype {array.dtype}", "convert the array to float32")
+    if array.ndim != 2 + len(shape) or array.shape[2:] != shape:
+        raise InputError(
+            "spikes", f"shape (time, batch, {words})", f"shape {array.shape}", "put time first, then batch"
+        )
+    if 0 in array.shape:
+        raise InputError("spikes", "at least one step and one sample", f"shape {array.shape}", "give a longer input")
+    result = np.ascontiguousarray(array, dtype=np.float32)
+    bad = int(result.size - np.isfinite(result).sum())
+    if bad:
+        raise InputError("spikes", "finite numbers", f"{bad} of {result.size} are not", "clean the input")
+    return result
+
+
+def neurons(graph: nir.NIRGraph, *, spiking: bool = False) -> list[str]:
+    """Names of the graph's nodes with a state, nested graphs laid flat; only spiking ones on request."""
+    kinds = SPIKING if spiking else STATEFUL
+    return [name for name, node in flatten(graph)[0].items() if isinstance(node, kinds)]
+
+
+def check_record(graph: nir.NIRGraph, record: Iterable[str]) -> tuple[str, ...]:
+    """The recorded names, after each is found among the graph's neurons.
+
+    Raises:
+        UnknownName: a name that is no neuron of the graph.
+    """
+    known = neurons(graph)
+    wanted = tuple(record)
+    for name in wanted:
+        if name not in known:
+            raise unknown_name("record", name, known, "neuron node")
+    return wanted

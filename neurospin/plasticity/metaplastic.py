@@ -1,0 +1,99 @@
+"""Metaplastic binary synapses: the further a hidden value is from zero, the harder it is to bring back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neurospin.errors import InputError
+from neurospin.plasticity.rule import Rule
+
+
+class Metaplastic(Rule):
+    """Adam whose steps towards zero are damped by the hidden value.
+
+    With the Adam direction `U` of a hidden value `h` (the acting weight is `c · sign(h)`)::
+
+        h ← h − lr · U · f(h)    where sign(h) · U > 0   (a step that shrinks |h|)
+        h ← h − lr · U           elsewhere
+        f(h) = 1 − tanh²(m h)
+
+    `m = 0` is `torch.optim.Adam`, bit for bit. Give parameters that are not hidden values a group of
+    their own with `m=0`: `Metaplastic([{"params": hidden}, {"params": others, "m": 0.0}], m=8.0)`.
+
+    Source: Laborieux, Ernoult, Hirtzlin & Querlioz, Nature Communications 12:2549, 2021,
+    doi:10.1038/s41467-021-22768-y. As in the paper, Adam's moments start afresh with every task.
+
+    Args:
+        params: parameters or groups of them.
+        lr: step size, default 5e-3.
+        m: metaplasticity, in units of 1/hidden value; default 8. Useful values grow as
+            `lr × steps per task` shrinks.
+        betas: decays of Adam's moments, default (0.9, 0.999).
+        eps: of Adam, default 1e-8.
+        weight_decay: added to the gradient before Adam, default 0.
+    """
+
+    citation = "Laborieux et al., Nature Communications 12:2549, 2021, doi:10.1038/s41467-021-22768-y"
+    needs_task_boundaries = True
+    needs_task_id = False
+    state_bits_per_synapse = 96  # hidden value and Adam's two moments, float32 each
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        lr: float = 5e-3,
+        m: float = 8.0,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "m": m, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+        for group in self.param_groups:
+            for name in ("lr", "m", "eps", "weight_decay"):
+                if not (isinstance(group[name], int | float) and 0 <= group[name] < float("inf")):
+                    raise InputError(f"Metaplastic.{name}", "a finite number >= 0", repr(group[name]), f"change {name}")
+            if not all(0 <= beta < 1 for beta in group["betas"]):
+                raise InputError("Metaplastic.betas", "two numbers in [0, 1)", repr(group["betas"]), "change betas")
+
+    def begin_task(self, task: int) -> None:
+        """Start Adam's moments afresh; the hidden values are what remembers."""
+        self.state.clear()
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """One update of every parameter that has a gradient."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    self._update(p, group)
+        return loss
+
+    def _update(self, p: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[p]
+        if not state:
+            state["step"] = 0
+            state["exp_avg"] = torch.zeros_like(p)
+            state["exp_avg_sq"] = torch.zeros_like(p)
+        state["step"] += 1
+        beta1, beta2 = group["betas"]
+        first, second = state["exp_avg"], state["exp_avg_sq"]
+        gradient = p.grad if group["weight_decay"] == 0 else p.grad.add(p, alpha=group["weight_decay"])  # type: ignore[union-attr]
+        # the operations and their order are torch's own, so that m = 0 gives Adam's bits
+        first.lerp_(gradient, 1 - beta1)  # type: ignore[arg-type]
+        second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)  # type: ignore[arg-type]
+        size = group["lr"] / (1 - beta1 ** state["step"])
+        root = (1 - beta2 ** state["step"]) ** 0.5
+        scale = (second.sqrt() / root).add_(group["eps"])
+        direction = first
+        if group["m"]:
+            damping = torch.tanh(p * group["m"]).square_().neg_().add_(1)
+            direction = torch.where(p * first > 0, first * damping, first)
+        p.addcdiv_(direction, scale, value=-size)

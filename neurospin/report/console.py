@@ -1,0 +1,159 @@
+"""What a person sees in the terminal: progress while it runs, one table at the end."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rich import progress
+from rich.console import Console as Terminal
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from neurospin.continual import Epoch
+    from neurospin.target import TargetStatus
+
+PACKAGES = (
+    "neurospin", "torch", "numpy", "scipy", "nir", "h5py", "safetensors", "matplotlib", "snntorch", "norse", "numba",
+)  # fmt: skip
+
+
+class Console:
+    """Progress bars in a terminal; one line per task elsewhere. An observer of `neurospin.runs`."""
+
+    def __init__(self, terminal: Terminal | None = None) -> None:
+        self.terminal = terminal or Terminal(highlight=False)
+        self.bars = progress.Progress(
+            progress.TextColumn("{task.description:24}"),
+            progress.BarColumn(),
+            progress.TaskProgressColumn(),
+            progress.TextColumn("{task.fields[state]}"),
+            progress.TimeRemainingColumn(),
+            console=self.terminal,
+            disable=not self.terminal.is_terminal,
+        )
+        self.task: progress.TaskID | None = None
+        self.last: tuple[str, int] | None = None
+
+    def __enter__(self) -> Console:
+        self.bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bars.stop()
+
+    def begin(self, learner: str, batches: int, done: int) -> None:
+        """A learner begins."""
+        self.task = self.bars.add_task(learner, total=batches, completed=done, state="")
+
+    def batch(self) -> None:
+        """A batch is done."""
+        if self.task is not None:
+            self.bars.advance(self.task)
+
+    def epoch(self, learner: str, epoch: Epoch) -> None:
+        """An epoch is done."""
+        state = f"task {epoch.task + 1}  loss {epoch.loss:.2f}  accuracy {epoch.accuracy:.2f}"
+        state += f"  spikes/neuron {epoch.spikes_per_neuron:.1f}" if epoch.spikes_per_neuron else ""
+        if self.task is not None:
+            self.bars.update(self.task, state=state)
+        if not self.terminal.is_terminal and self.last != (learner, epoch.task):
+            self.last = (learner, epoch.task)
+            self.terminal.print(f"{learner}: task {epoch.task + 1}")
+
+    def say(self, text: str) -> None:
+        """A line of text above the bars."""
+        self.terminal.print(text)
+
+
+def _print(table: Table) -> None:
+    Terminal(highlight=False).print(table)
+
+
+def results_table(results: Mapping[str, Any]) -> None:
+    """One table: what every learner kept, and what every target did to the main one."""
+    table = Table(title=f"{results['name']}, seed {results['seed']}")
+    for column in ("", "accuracy, all tasks", "just learned", "lost since", "parameters"):
+        table.add_column(column, justify="left" if not column else "right")
+    for learner in results["learners"].values():
+        table.add_row(
+            learner["title"],
+            f"{100 * learner['average_accuracy']:.1f} %",
+            f"{100 * learner['learning_accuracy']:.1f} %",
+            f"{-100 * learner['backward_transfer']:.1f} points",
+            f"{learner['parameters']}",
+        )
+    table.add_section()
+    for name, target in results["targets"].items():
+        certificate = target["certificate"]
+        if not target["available"]:
+            table.add_row(f"on {name}", "not here", "", "", "")
+        elif certificate["problems"]:
+            table.add_row(f"on {name}", "does not run", "", "", "")
+        else:
+            differing = sum(node["differing"] for node in certificate["nodes"].values())
+            spikes = "every spike equal" if certificate["exact"] else f"{differing} spikes differ"
+            accuracy = certificate["accuracy"]
+            table.add_row(
+                f"on {name}",
+                f"{100 * accuracy['after']:.1f} %",
+                f"{100 * accuracy['before']:.1f} % before",
+                spikes,
+                f"latency {certificate['latency_steps']}",
+            )
+    _print(table)
+
+
+def comparison_table(runs: Mapping[str, Mapping[str, Any]]) -> None:
+    """The learners of several runs, a row each."""
+    table = Table()
+    for column in ("run", "learner", "seed", "accuracy, all tasks", "just learned", "backward transfer"):
+        table.add_column(column)
+    for folder, results in runs.items():
+        for name, learner in results["learners"].items():
+            table.add_row(
+                folder,
+                name,
+                str(results["seed"]),
+                f"{100 * learner['average_accuracy']:.1f} %",
+                f"{100 * learner['learning_accuracy']:.1f} %",
+                f"{100 * learner['backward_transfer']:+.1f} points",
+            )
+    _print(table)
+
+
+def targets_table(found: Iterable[TargetStatus]) -> None:
+    """Every target, and why one cannot be used here."""
+    table = Table()
+    for column in ("target", "here", "package", "why not"):
+        table.add_column(column)
+    for status in found:
+        table.add_row(status.name, "yes" if status.available else "no", status.package, status.reason)
+    _print(table)
+
+
+def doctor_table() -> None:
+    """Versions, devices and targets."""
+    import torch
+
+    from neurospin.target import targets
+
+    table = Table(title="neurospin doctor")
+    table.add_column("what")
+    table.add_column("found")
+    table.add_row("python", platform.python_version())
+    for name in PACKAGES:
+        try:
+            table.add_row(name, version(name))
+        except PackageNotFoundError:
+            table.add_row(name, "not installed")
+    table.add_row("threads", str(torch.get_num_threads()))
+    table.add_row("GPU", torch.cuda.get_device_name() if torch.cuda.is_available() else "none")
+    for status in targets():
+        table.add_row(f"target {status.name}", "runs here" if status.available else f"no: {status.reason}")
+    _print(table)

@@ -1,0 +1,233 @@
+"""From an experiment to a run folder: train, export, deploy on every target, report.
+
+A run folder holds all that a run is: `config.yaml`, `metrics.jsonl`, `checkpoints/`,
+`network.safetensors`, `network.nir`, `certificates/`, `figures/`, `results.json`, `report.html`.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from neurospin.certificate import Certificate, certify
+from neurospin.continual import Stream, permuted
+from neurospin.continual.learner import Result
+from neurospin.encode import Rate as RateCode
+from neurospin.errors import ConfigError, NeurospinError, OutputError
+from neurospin.files import replacing, write_text
+from neurospin.graph.build import to_graph
+from neurospin.graph.contract import neurons
+from neurospin.graph.file import read, write
+from neurospin.network import Network
+from neurospin.plasticity import Metaplastic
+from neurospin.report.html import write_report
+from neurospin.runs import checkpoint
+from neurospin.runs.config import Experiment
+from neurospin.runs.config import load as load_config
+from neurospin.runs.train import Folder, Observer, seed_of, train
+from neurospin.target import deploy, targets
+
+PACKAGES = ("neurospin", "torch", "numpy", "scipy", "nir", "h5py", "safetensors", "scikit-learn")
+NIR = "Pedersen et al., Nature Communications 15:8122, 2024, doi:10.1038/s41467-024-52259-9"
+DIGITS = "Alpaydin & Kaynak, UCI Machine Learning Repository, 1998, doi:10.24432/C50P49"
+SURROGATE = "Neftci, Mostafa & Zenke, IEEE Signal Processing Magazine 36, 2019, doi:10.1109/MSP.2019.2931595"
+SURROGATES = {
+    "arctan": "Fang et al., ICCV 2021, doi:10.1109/ICCV48922.2021.00266",
+    "fast_sigmoid": "Zenke & Ganguli, Neural Computation 30, 2018, doi:10.1162/neco_a_01086",
+    "triangle": "Bellec et al., NeurIPS 2018, doi:10.48550/arXiv.1803.09574",
+}
+PERMUTED = "Goodfellow et al., ICLR 2014, arXiv:1312.6211"
+METRICS = "Lopez-Paz & Ranzato, NeurIPS 2017, arXiv:1706.08840"
+TARGETS = {
+    "loihi": "Davies et al., IEEE Micro 38, 2018, doi:10.1109/MM.2018.112130359",
+    "lava": "Davies et al., IEEE Micro 38, 2018, doi:10.1109/MM.2018.112130359",
+}
+
+
+def prepare(experiment: Experiment, folder: Path) -> bool:
+    """Make the run folder, or find that it belongs to this very experiment.
+
+    Returns:
+        Whether the run is already finished.
+
+    Raises:
+        ConfigError: the folder holds another experiment.
+        OutputError: it cannot be made, or holds something else.
+    """
+    config = folder / "config.yaml"
+    if config.is_file():
+        if load_config(config) != experiment:
+            raise ConfigError(
+                str(folder), "a run of this experiment", "a run with another configuration", "choose another --output"
+            )
+        return (folder / "results.json").is_file() and (folder / "report.html").is_file()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputError(str(folder), "a new or empty folder", "something else", "choose another --output")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "figures").mkdir(exist_ok=True)
+        (folder / "certificates").mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            str(folder), "a folder that can be made", str(error.strerror), "choose another --output"
+        ) from error
+    write_text(config, experiment.to_yaml())
+    return False
+
+
+def run(experiment: Experiment, folder: Path, observer: Observer) -> dict[str, Any]:
+    """Carry out an experiment, from where an earlier, unfinished run in the same folder left off.
+
+    Args:
+        experiment: what to do.
+        folder: the run folder; made when it is not there.
+        observer: is told how it goes on.
+
+    Returns:
+        The content of `results.json`.
+    """
+    if prepare(experiment, folder):
+        observer.say("already finished; nothing was run again")
+        return read_results(folder)
+    stream = permuted(experiment.stream.dataset, experiment.stream.tasks, seed_of(experiment, "data"))
+    learned = {name: train(experiment, name, stream, folder, observer) for name in experiment.learners}
+    network = learned[experiment.main][0]
+    checkpoint.save(network, folder / "network.safetensors")
+    write(folder / "network.nir", to_graph(network))
+    spikes, labels = samples(experiment, stream)
+    found = {
+        name: _certificate(name, network, folder, spikes, labels, experiment, observer) for name in experiment.targets
+    }
+    observer.say("drawing the report")
+    _arrays(experiment, network, folder, spikes, found)
+    results = {
+        "name": experiment.name,
+        "seed": experiment.seed,
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "citations": citations(experiment),
+        "stream": {
+            "kind": stream.kind,
+            "dataset": stream.dataset,
+            "scenario": stream.scenario,
+            "tasks": [task.name for task in stream.tasks],
+        },
+        "learners": {name: _summary(experiment, name, *learned[name]) for name in learned},
+        "main": experiment.main,
+        "targets": found,
+    }
+    write_text(folder / "results.json", json.dumps(results, indent=2))
+    write_report(folder)
+    return results
+
+
+def samples(experiment: Experiment, stream: Stream) -> tuple[np.ndarray, np.ndarray]:
+    """Spikes `(time, samples, pixels)` and labels on which targets are compared: test samples of all tasks in turn."""
+    per_task = -(-experiment.samples // len(stream))
+    x = torch.cat([task.test_x[:per_task] for task in stream.tasks])[: experiment.samples]
+    y = torch.cat([task.test_y[:per_task] for task in stream.tasks])[: experiment.samples]
+    encode = RateCode(experiment.encode.steps, experiment.encode.probability)
+    return encode(x, torch.Generator().manual_seed(seed_of(experiment, "target"))).numpy(), y.numpy()
+
+
+def _certificate(
+    name: str,
+    network: Network,
+    folder: Path,
+    spikes: np.ndarray,
+    labels: np.ndarray,
+    experiment: Experiment,
+    observer: Observer,
+) -> dict[str, Any]:
+    """Whether a target is there, and the certificate of the network through the disk."""
+    status = {target.name: target for target in targets()}
+    if name in status and not status[name].available:
+        observer.say(f"{name}: not here ({status[name].reason})")
+        return {"available": False, "reason": status[name].reason, "certificate": None}
+    observer.say(f"running on {name}")
+    try:
+        certificate: Certificate = certify(
+            network, spikes, name, labels=labels, seed=seed_of(experiment, "target"), graph=read(folder / "network.nir")
+        )
+    except NeurospinError as error:
+        observer.say(f"{name}: {error}")
+        return {"available": False, "reason": str(error), "certificate": None}
+    content = certificate.to_dict()
+    write_text(folder / "certificates" / f"{name}.json", json.dumps(content, indent=2))
+    return {"available": True, "reason": "", "certificate": content}
+
+
+def _summary(experiment: Experiment, name: str, network: Network, result: Result, seconds: float) -> dict[str, Any]:
+    return {
+        "title": experiment.learners[name].title,
+        "accuracy_matrix": result.accuracy_matrix.tolist(),
+        "average_accuracy": result.average_accuracy,
+        "backward_transfer": result.backward_transfer,
+        "forgetting": result.forgetting,
+        "learning_accuracy": result.learning_accuracy,
+        "bits_per_synapse": result.bits_per_synapse,
+        "parameters": network.parameter_count(),
+        "seconds": seconds,
+    }
+
+
+@torch.no_grad()
+def _arrays(
+    experiment: Experiment, network: Network, folder: Path, spikes: np.ndarray, found: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """What the figures show: one sample on the network and on every target, and hidden values by task."""
+    one = np.ascontiguousarray(spikes[:, :1])
+    run_ = network(torch.from_numpy(one), record=("spikes", "voltages"))
+    arrays: dict[str, np.ndarray] = {"raster/input": one[:, 0], "output": run_.output[:, 0].numpy()}
+    graph = read(folder / "network.nir")
+    spiking = neurons(graph, spiking=True)
+    for name in spiking:
+        arrays[f"raster/{name}"] = run_.spikes[name][:, 0].numpy()
+        arrays[f"trace/{name}"] = run_.voltages[name][:, 0].numpy()
+    for name, target in found.items():
+        if not target["available"] or target["certificate"]["problems"]:
+            continue
+        latency = {node: agreement["latency_steps"] for node, agreement in target["certificate"]["nodes"].items()}
+        padded = np.concatenate([one, np.zeros((max(latency.values(), default=0), *one.shape[1:]), np.float32)])
+        report = deploy(graph, padded, name, seed=seed_of(experiment, "target"), record=spiking)
+        for node in spiking:
+            arrays[f"raster/{name}/{node}"] = report.records[node][latency[node] :][: len(one), 0]
+    for learner in experiment.learners:
+        place = Folder(folder, learner)
+        for task in range(experiment.stream.tasks):
+            with np.load(place.hidden(task), allow_pickle=False) as hidden:
+                arrays.update({f"hidden/{learner}/{name}/{task + 1}": hidden[name] for name in hidden.files})
+    with replacing(folder / "figures" / "arrays.npz") as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+
+
+def citations(experiment: Experiment) -> list[str]:
+    """The sources of exactly what an experiment uses."""
+    used = [DIGITS, PERMUTED, METRICS]
+    if any(learner.m for learner in experiment.learners.values()) or experiment.network.weight == "binary":
+        used.append(Metaplastic.citation)
+    used += [SURROGATE, SURROGATES[experiment.network.surrogate], NIR]
+    used += [TARGETS[name] for name in experiment.targets if name in TARGETS]
+    return list(dict.fromkeys(used))
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    """The content of a finished run's `results.json`.
+
+    Raises:
+        ConfigError: the folder holds no finished run.
+    """
+    place = folder / "results.json"
+    if not place.is_file():
+        raise ConfigError(str(folder), "a finished run (results.json)", "none", "neurospin run, or neurospin resume")
+    try:
+        content = json.loads(place.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ConfigError(str(place), "JSON", str(error), "neurospin run again in a new folder") from error
+    return content

@@ -1,0 +1,116 @@
+"""Surrogate derivatives of the spike.
+
+A spike is the step function of the distance `d = v − v_threshold`, strictly: `d > 0`. Its derivative
+is zero almost everywhere; in the backward pass a surrogate takes its place (Neftci, Mostafa & Zenke,
+IEEE Signal Processing Magazine 36, 2019, doi:10.1109/MSP.2019.2931595).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Surrogate(ABC):
+    """A smooth stand-in for the step function."""
+
+    @abstractmethod
+    def value(self, distance: Tensor) -> Tensor:
+        """The smooth function whose derivative stands in; elementwise."""
+
+    @abstractmethod
+    def derivative(self, distance: Tensor) -> Tensor:
+        """The derivative used in the backward pass; elementwise."""
+
+
+@dataclass(frozen=True)
+class ArcTan(Surrogate):
+    """`φ'(d) = (α/2) / (1 + (π α d / 2)²)`.
+
+    Source: Fang et al., ICCV 2021, doi:10.1109/ICCV48922.2021.00266.
+
+    Attributes:
+        slope: α, default 2.
+    """
+
+    slope: float = 2.0
+
+    def value(self, distance: Tensor) -> Tensor:
+        """`arctan(π α d / 2) / π + 1/2`."""
+        return torch.atan(math.pi / 2 * self.slope * distance) / math.pi + 0.5
+
+    def derivative(self, distance: Tensor) -> Tensor:
+        """`(α/2) / (1 + (π α d / 2)²)`."""
+        scaled = (math.pi / 2 * self.slope) * distance
+        return (self.slope / 2) / (1 + scaled * scaled)
+
+
+@dataclass(frozen=True)
+class FastSigmoid(Surrogate):
+    """`φ'(d) = 1 / (1 + k|d|)²`.
+
+    Source: Zenke & Ganguli, Neural Computation 30, 2018, doi:10.1162/neco_a_01086.
+
+    Attributes:
+        slope: k, default 25.
+    """
+
+    slope: float = 25.0
+
+    def value(self, distance: Tensor) -> Tensor:
+        """`d / (1 + k|d|)`."""
+        return distance / (1 + self.slope * distance.abs())
+
+    def derivative(self, distance: Tensor) -> Tensor:
+        """`1 / (1 + k|d|)²`."""
+        return 1 / (1 + self.slope * distance.abs()) ** 2
+
+
+@dataclass(frozen=True)
+class Triangle(Surrogate):
+    """`φ'(d) = max(0, 1 − |d|/w)`.
+
+    Source: Bellec et al., NeurIPS 2018, doi:10.48550/arXiv.1803.09574.
+
+    Attributes:
+        width: w, default 1: half the width of the triangle's foot.
+    """
+
+    width: float = 1.0
+
+    def value(self, distance: Tensor) -> Tensor:
+        """The integral of the triangle from −w."""
+        d = distance.clamp(-self.width, self.width)
+        return self.width / 2 + d - d * d.abs() / (2 * self.width)
+
+    def derivative(self, distance: Tensor) -> Tensor:
+        """`max(0, 1 − |d|/w)`."""
+        return (1 - distance.abs() / self.width).clamp(min=0)
+
+
+class _Spike(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, distance: Tensor, surrogate: Surrogate) -> Tensor:
+        ctx.save_for_backward(distance)
+        ctx.surrogate = surrogate
+        return (distance > 0).to(distance.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (distance,) = ctx.saved_tensors
+        return gradients[0] * ctx.surrogate.derivative(distance), None
+
+
+def spike(distance: Tensor, surrogate: Surrogate) -> Tensor:
+    """1 where `distance > 0`, else 0; the gradient is the surrogate's.
+
+    Args:
+        distance: membrane voltage minus threshold, any shape.
+        surrogate: what stands in for the derivative.
+    """
+    return _Spike.apply(distance, surrogate)  # type: ignore[return-value]

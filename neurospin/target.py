@@ -1,0 +1,223 @@
+"""The seam between a graph and what runs it: `Target`, `Report`, `Problem`, `targets()`, `deploy()`.
+
+neurospin finds targets through the entry-point group `neurospin.targets`; it never imports them by
+path. A third party adds a target by publishing a package with one entry point that loads an object
+with `name`, `check` and `run`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Protocol, runtime_checkable
+
+import nir
+import numpy as np
+
+from neurospin.errors import TargetError, unknown_name
+from neurospin.graph.contract import check_input, check_record, resolve_dt
+
+GROUP = "neurospin.targets"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One reason why a graph does not run on a target as it is.
+
+    Attributes:
+        node: name of the graph's node, or `""` for the whole graph.
+        limit: the rule that the node breaks, in words.
+        value: what the node has.
+        fix: what the user can change.
+    """
+
+    node: str
+    limit: str
+    value: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.node or 'graph'}: expected {self.limit}, got {self.value}. Fix: {self.fix}."
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a target gave back.
+
+    Attributes:
+        spikes: what the graph's output gives, shape `(time, batch, *output)`, as the target emits
+            it: step `t + latency_steps` belongs to input step `t`. For a readout without spikes
+            (LI) these are voltages, in model units.
+        latency_steps: delay of the output against the graph's own semantics, in steps.
+        operations: counted work of this run, for example `{"synaptic": …, "neuron_updates": …}`.
+        energy: joules by part, empty where the target has no cited table.
+        info: everything else the target says, JSON-able: every approximation made goes under
+            `"approximations"`, a list of `{"node", "what", "size"}`; the latency of each recorded
+            node goes under `"latency"`, a mapping from node name to steps.
+        records: output of each recorded node, shape `(time, batch, *neuron)`, delayed by the
+            node's own latency.
+    """
+
+    spikes: np.ndarray
+    latency_steps: int = 0
+    operations: Mapping[str, float] = field(default_factory=dict)
+    energy: Mapping[str, float] = field(default_factory=dict)
+    info: Mapping[str, Any] = field(default_factory=dict)
+    records: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """The report without its arrays, as JSON text."""
+        content = {
+            "shape": list(self.spikes.shape),
+            "latency_steps": self.latency_steps,
+            "operations": dict(self.operations),
+            "energy": dict(self.energy),
+            "info": dict(self.info),
+            "recorded": {name: list(array.shape) for name, array in self.records.items()},
+        }
+        return json.dumps(content, indent=2, default=float)
+
+
+@runtime_checkable
+class Target(Protocol):
+    """Something that runs a graph. `check` never raises and never runs anything."""
+
+    name: str
+
+    def check(self, graph: nir.NIRGraph) -> list[Problem]:
+        """Every reason why the graph does not run as it is; empty means that it fits."""
+        ...
+
+    def run(
+        self,
+        graph: nir.NIRGraph,
+        spikes: np.ndarray,
+        *,
+        dt: float,
+        seed: int = 0,
+        record: Iterable[str] = (),
+    ) -> Report:
+        """Run the graph on `spikes` of shape `(time, batch, *input)`.
+
+        Args:
+            dt: step in seconds.
+            seed: seed of everything random on the target.
+            record: names of neuron nodes whose output is wanted as well.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class TargetStatus:
+    """Whether a registered target can be used here, and why not."""
+
+    name: str
+    available: bool
+    reason: str
+    package: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The status as plain values."""
+        return asdict(self)
+
+
+def _entries() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=GROUP)}
+
+
+def _load(entry: EntryPoint) -> tuple[Target | None, str]:
+    """The target behind an entry point, or the reason why it cannot be used here."""
+    try:
+        target = entry.load()
+    except Exception as error:  # a broken third-party package must not break the list
+        return None, f"{type(error).__name__}: {error}".splitlines()[0]
+    if not isinstance(target, Target):
+        return None, f"{entry.value} has no name, check and run"
+    reason = getattr(target, "unavailable", lambda: "")()
+    return target, reason
+
+
+def targets() -> list[TargetStatus]:
+    """Every registered target, with the reason and the remedy where one cannot be used here."""
+    found = []
+    for name, entry in sorted(_entries().items()):
+        _, reason = _load(entry)
+        package = entry.dist.name if entry.dist else entry.value
+        found.append(TargetStatus(name, not reason, reason, package))
+    return found
+
+
+def get_target(name: str) -> Target:
+    """The target registered under `name`.
+
+    Raises:
+        UnknownName: no package registers that name.
+        TargetError: the target is registered but cannot be used here.
+    """
+    entries = _entries()
+    if name not in entries:
+        raise unknown_name("target", name, entries, "target")
+    target, reason = _load(entries[name])
+    if target is None or reason:
+        raise TargetError(f"target {name}", "a target that runs here", reason, "neurospin doctor tells what is missing")
+    return target
+
+
+def check(graph: nir.NIRGraph, target: str) -> list[Problem]:
+    """Every reason why `graph` does not run on `target` as it is; empty means that it fits.
+
+    Nothing is run and nothing is raised for the graph's sake.
+
+    Args:
+        graph: a NIR graph.
+        target: name of a registered target; one that cannot run here can still check.
+
+    Raises:
+        UnknownName: no package registers that name.
+    """
+    entries = _entries()
+    if target not in entries:
+        raise unknown_name("target", target, entries, "target")
+    found, reason = _load(entries[target])
+    if found is None:
+        return [Problem("", "a target that loads", reason, "reinstall the package that registers it")]
+    return found.check(graph)
+
+
+def deploy(
+    graph: nir.NIRGraph,
+    spikes: np.ndarray,
+    target: str,
+    *,
+    dt: float | None = None,
+    seed: int = 0,
+    record: Iterable[str] = (),
+) -> Report:
+    """Run a graph on a target.
+
+    Args:
+        graph: a NIR graph.
+        spikes: input of shape `(time, batch, *input)`.
+        target: name of a registered target.
+        dt: step in seconds; default, the one that the graph records.
+        seed: seed of everything random on the target (default 0).
+        record: names of neuron nodes whose output is wanted as well.
+
+    Raises:
+        InputError: the input does not fit the graph.
+        GraphError: the graph records no `dt` and none was given.
+        TargetError: the graph does not fit the target, or the target failed.
+    """
+    chosen = get_target(target)
+    array = check_input(graph, spikes)
+    step = resolve_dt(graph, dt)
+    wanted = check_record(graph, record)
+    problems = chosen.check(graph)
+    if problems:
+        more = f" (and {len(problems) - 1} more: neurospin check)" if len(problems) > 1 else ""
+        first = problems[0]
+        raise TargetError(f"{target}: {first.node or 'graph'}", first.limit, first.value + more, first.fix)
+    options = {"record": wanted} if wanted else {}
+    return chosen.run(graph, array, dt=step, seed=seed, **options)
