@@ -10,6 +10,9 @@ from pathlib import Path
 
 from neurospin.errors import MissingFile, OutputError
 
+_UMASK = os.umask(0)
+os.umask(_UMASK)
+
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -28,6 +31,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = place.with_name(f".tmp-{os.getpid()}-{place.name}")
     try:
         yield temporary
+        temporary.chmod(0o666 & ~_UMASK)  # some libraries write files that only their owner can read
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(place)

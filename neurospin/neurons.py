@@ -83,7 +83,7 @@ class Neuron(nn.Module, ABC):
             return
         for name in self._names:
             smallest = float(getattr(self, name).min()) if name.startswith("tau") else math.inf
-            if smallest <= dt:
+            if smallest <= dt * (1 + 1e-6):  # dt itself, rounded to float32, is not above dt
                 raise InputError(
                     f"{type(self).__name__}.{name}", f"more than dt = {dt:g} s", f"{smallest:g} s", "take a smaller dt"
                 )

@@ -52,11 +52,11 @@ class Crossbar:
             return [Problem(error.where, error.expected, error.got, error.fix)]
         problems = []
         for name, node in plan.nodes.items():
-            weight = getattr(node, "weight", None)
             if isinstance(node, nir.Affine | nir.Linear):
-                if np.ndim(weight) != 2:
-                    problems.append(Problem(name, "a matrix (out, in)", f"shape {np.shape(weight)}", "flatten first"))
-                elif not np.isfinite(np.asarray(weight)).all():
+                weight = np.asarray(node.weight)
+                if weight.ndim != 2:
+                    problems.append(Problem(name, "a matrix (out, in)", f"shape {weight.shape}", "flatten first"))
+                elif not np.isfinite(weight).all():
                     problems.append(Problem(name, "finite weights", "a value that is not", "train again"))
             elif not isinstance(node, DIGITAL):
                 kinds = "Affine, Linear, Scale, Flatten, Delay and neurons"

@@ -63,7 +63,7 @@ def validate(graph: nir.NIRGraph) -> None:
         for name, node in nodes.items():
             for field in TIMES:
                 value = getattr(node, field, None)
-                if value is not None and float(np.min(value)) <= dt:
+                if value is not None and float(np.min(value)) <= dt * (1 + 1e-6):
                     raise GraphError(
                         f"{name}.{field}",
                         f"more than dt = {dt:g} s",

@@ -14,6 +14,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from h5py import h5o  # pyright: ignore[reportAttributeAccessIssue]
 
 from neurospin.errors import GraphError
 
@@ -77,19 +78,19 @@ def _scan(file: h5py.File, size: int) -> None:
     seen: set[int] = set()
     total = 0
     stack: list[tuple[h5py.Group, str, int]] = [(file, "", 0)]
-    seen.add(h5py.h5o.get_info(file.id).addr)
+    seen.add(h5o.get_info(file.id).addr)
     while stack:
         group, path, depth = stack.pop()
         if depth > DEPTH:
             raise GraphError(path, f"at most {DEPTH} nested groups", "more", "flatten the graph")
-        for key in group:
+        for key in map(str, group):
             where = f"{path}/{key}"
             if not NAME.match(key):
                 raise GraphError(where[:80], "a printable name of at most 200 characters", repr(key[:40]), "rename it")
             if not isinstance(group.get(key, getlink=True), h5py.HardLink):
                 raise GraphError(where, "content of this file", "a link", "copy the content into the file")
             item = group[key]
-            address = h5py.h5o.get_info(item.id).addr
+            address = h5o.get_info(item.id).addr
             if address in seen:
                 raise GraphError(where, "every object once", "one that is already in the file", "copy the content")
             seen.add(address)

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich import progress
 from rich.console import Console as Terminal
 from rich.table import Table
@@ -72,59 +73,72 @@ class Console:
 
 
 def _print(table: Table) -> None:
-    Terminal(highlight=False).print(table)
+    terminal = Terminal(highlight=False)
+    if not terminal.is_terminal:
+        terminal.width = 120  # a file or a pipe has no width of its own
+    terminal.print(table)
 
 
 def results_table(results: Mapping[str, Any]) -> None:
     """One table: what every learner kept, and what every target did to the main one."""
-    table = Table(title=f"{results['name']}, seed {results['seed']}")
-    for column in ("", "accuracy, all tasks", "just learned", "lost since", "parameters"):
-        table.add_column(column, justify="left" if not column else "right")
+    table = Table(title=f"{results['name']}, seed {results['seed']}: {len(results['stream']['tasks'])} tasks")
+    for column in ("learner", "all tasks", "just learned", "lost since"):
+        table.add_column(column, justify="left" if column == "learner" else "right", no_wrap=True)
     for learner in results["learners"].values():
         table.add_row(
             learner["title"],
             f"{100 * learner['average_accuracy']:.1f} %",
             f"{100 * learner['learning_accuracy']:.1f} %",
             f"{-100 * learner['backward_transfer']:.1f} points",
-            f"{learner['parameters']}",
         )
     table.add_section()
+    table.add_row(f"[bold]{results['main']} on", "[bold]accuracy", "[bold]before", "[bold]spikes that differ")
     for name, target in results["targets"].items():
         certificate = target["certificate"]
         if not target["available"]:
-            table.add_row(f"on {name}", "not here", "", "", "")
+            table.add_row(name, "not here", "", "neurospin targets")
         elif certificate["problems"]:
-            table.add_row(f"on {name}", "does not run", "", "", "")
+            table.add_row(name, "does not run", "", "neurospin check")
         else:
             differing = sum(node["differing"] for node in certificate["nodes"].values())
-            spikes = "every spike equal" if certificate["exact"] else f"{differing} spikes differ"
+            spikes = sum(node["total_spikes"] for node in certificate["nodes"].values())
             accuracy = certificate["accuracy"]
             table.add_row(
-                f"on {name}",
+                name,
                 f"{100 * accuracy['after']:.1f} %",
-                f"{100 * accuracy['before']:.1f} % before",
-                spikes,
-                f"latency {certificate['latency_steps']}",
+                f"{100 * accuracy['before']:.1f} %",
+                f"{differing} of {spikes}" if differing else f"none of {spikes}",
             )
     _print(table)
 
 
 def comparison_table(runs: Mapping[str, Mapping[str, Any]]) -> None:
-    """The learners of several runs, a row each."""
+    """The learners of several runs, a row each; then, over the runs, mean and standard deviation.
+
+    The last rows are paired differences between the first learner and each other one.
+    """
     table = Table()
-    for column in ("run", "learner", "seed", "accuracy, all tasks", "just learned", "backward transfer"):
+    for column in ("run", "learner", "seed", "all tasks (%)", "just learned (%)", "backward transfer"):
         table.add_column(column)
+    keys = ("average_accuracy", "learning_accuracy", "backward_transfer")
     for folder, results in runs.items():
         for name, learner in results["learners"].items():
-            table.add_row(
-                folder,
-                name,
-                str(results["seed"]),
-                f"{100 * learner['average_accuracy']:.1f} %",
-                f"{100 * learner['learning_accuracy']:.1f} %",
-                f"{100 * learner['backward_transfer']:+.1f} points",
-            )
+            values = [f"{100 * learner[key]:.1f}" for key in keys]
+            table.add_row(folder, name, str(results["seed"]), *values)
+    shared = [n for n in next(iter(runs.values()))["learners"] if all(n in r["learners"] for r in runs.values())]
+    if len(runs) > 1 and shared:
+        table.add_section()
+        found = {n: np.array([[100 * r["learners"][n][k] for k in keys] for r in runs.values()]) for n in shared}
+        for name, values in found.items():
+            table.add_row(f"{len(runs)} runs", name, "", *_spread(values))
+        for name in shared[1:]:
+            table.add_row(f"{len(runs)} runs", f"{shared[0]} - {name}", "", *_spread(found[shared[0]] - found[name]))
     _print(table)
+
+
+def _spread(values: np.ndarray) -> list[str]:
+    """Mean ± standard deviation of every column."""
+    return [f"{m:.1f} ± {s:.1f}" for m, s in zip(values.mean(0), values.std(0, ddof=1), strict=True)]
 
 
 def targets_table(found: Iterable[TargetStatus]) -> None:

@@ -96,6 +96,15 @@ def run(experiment: Experiment, folder: Path, observer: Observer) -> dict[str, A
     if prepare(experiment, folder):
         observer.say("already finished; nothing was run again")
         return read_results(folder)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # sums do not depend on the number of cores, so that a seed fixes the result
+    try:
+        return _carry_out(experiment, folder, observer)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _carry_out(experiment: Experiment, folder: Path, observer: Observer) -> dict[str, Any]:
     stream = permuted(experiment.stream.dataset, experiment.stream.tasks, seed_of(experiment, "data"))
     learned = {name: train(experiment, name, stream, folder, observer) for name in experiment.learners}
     network = learned[experiment.main][0]

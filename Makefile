@@ -1,0 +1,45 @@
+# make demo: train, export, run on every target, report.   make test: everything that is checked.
+# On a machine whose pip would bring the CUDA build of torch:
+#   make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do $$p -c '' 2>/dev/null && echo $$p && break; done)
+TORCH_INDEX ?=
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --constraint constraints.txt
+
+.PHONY: help demo test lint lava clean
+help:
+	@grep -E '^# ' Makefile | sed 's/^# //'
+
+demo: $(READY)
+	$(BIN)/neurospin run experiments/quickstart.yaml
+
+test: $(READY) lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+lava: $(READY)
+	$(BIN)/neurospin doctor --setup-lava
+
+clean:
+	rm -rf $(VENV) .lava runs dist .pytest_cache .ruff_cache .hypothesis
+
+# The stamp is written last, so that an interrupted build is not taken for a whole one.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "neurospin needs Python 3.11 or newer; give one: make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	  { echo "this Python has no venv: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	@! $(BIN)/python -m pip list 2>/dev/null | grep -iE '^(nvidia|triton)' || \
+	  echo "note: this is the CUDA build of torch; for the CPU build: make clean, then give TORCH_INDEX (see Makefile)"
+	$(PIP) hatchling editables
+	$(PIP) --no-build-isolation --editable '.[dev,frontends]'
+	$(PIP) --no-deps norse
+	touch $(READY)
