@@ -39,7 +39,7 @@ def read(path: str | os.PathLike[str]) -> nir.NIRGraph:
     """
     place = existing(path)
     with opened(place) as file:
-        content = tree(file, place.stat().st_size)
+        content = tree(file, place)
     repairs: list[str] = []
     if "version" not in content:
         repairs.append("no version: read as 1.0")
@@ -140,10 +140,17 @@ def _complete(name: str, kind: str, given: dict[str, Any], repairs: list[str]) -
         if kind in ("CubaLI", "CubaLIF") and "w_in" not in given:
             repairs.append(f"{name}.w_in: 1 is taken")
             given["w_in"] = np.ones_like(like)
+        _same_shape(name, given, shape)
     for field in ("padding",):
         if isinstance(given.get(field), np.ndarray):
             given[field] = tuple(int(n) for n in given[field])
     return given
+
+
+def _same_shape(name: str, given: dict[str, Any], shape: tuple[int, ...]) -> None:
+    for field, value in given.items():
+        if field in NUMBERS | TIMES and np.shape(value) != shape:
+            raise GraphError(f"{name}.{field}", f"shape {shape}", f"shape {np.shape(value)}", "match the shapes")
 
 
 def _make(name: str, kind: str, given: dict[str, Any]) -> nir.NIRNode:
