@@ -89,7 +89,7 @@ def graphs(draw, *, loops: bool = True, skips: bool = False, readout: bool = Tru
 
 
 def _weights(out: int, into: int, rng: np.random.Generator, bias: bool) -> nir.NIRNode:
-    weight = (rng.normal(size=(out, into)) * 3 / np.sqrt(into)).astype(np.float32)
+    weight = (rng.normal(size=(out, into)) * 7 / np.sqrt(into)).astype(np.float32)
     if bias:
         return nir.Affine(weight=weight, bias=(0.5 * rng.normal(size=out)).astype(np.float32))
     return nir.Linear(weight=weight)

@@ -101,9 +101,9 @@ def test_a_binary_network_with_a_representable_decay_loses_nothing():
     for connection in program.connections:
         assert len(np.unique(np.abs(connection.weights))) == 1
     assert not [a for a in program.approximations if "weights" in a["what"]]
-    assert max(a["size"] for a in program.approximations) < 1e-6
+    assert max(a["size"] for a in program.approximations) < 1e-5
     certificate = ns.certify(net, spikes, "loihi")
-    assert certificate.nodes["lif1"].total_spikes > 5000 and certificate.nodes["lif2"].total_spikes > 1000
+    assert certificate.nodes["lif1"].total_spikes > 5000 and certificate.nodes["lif2"].total_spikes > 500
     assert certificate.exact
     assert (certificate.latency_steps, certificate.nodes["lif1"].latency_steps) == (2, 1)
 

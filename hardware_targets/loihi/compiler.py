@@ -139,12 +139,28 @@ def _scale(neuron: _Neuron, incoming: list[Synapses]) -> tuple[np.ndarray, list[
     # the largest weight of a row becomes a whole even mantissa, so that binary weights are exact
     mantissa = scale * largest / (2**ALIGN * 2.0**shift)
     even = 2 * np.floor(mantissa / 2 + 1e-9)
+    if neuron.theta is not None:
+        even = _best_for_threshold(even, neuron.theta / np.where(used, largest, 1.0) * 2.0**shift, matrices)
     scale = np.where(used & (even >= 2), scale * even / np.where(used, mantissa, 1.0), scale)
     exponents = []
     for m in matrices:
         peak = float((scale[:, None] * np.abs(m)).max(initial=0.0)) / unit
         exponents.append(int(np.clip(np.ceil(np.log2(peak) - 1e-9), 0, WEIGHT_EXPONENT_MAX)) if peak > 0 else 0)
     return scale, exponents
+
+
+def _best_for_threshold(even: np.ndarray, counts: np.ndarray, matrices: list[np.ndarray]) -> np.ndarray:
+    """For rows whose weights are all of one size: the mantissa at which the threshold rounds least.
+
+    Any mantissa holds such a row exactly; `counts` is the threshold per unit of the mantissa.
+    """
+    sizes = np.concatenate([np.abs(m) for m in matrices], axis=1) if matrices else np.zeros((len(even), 0))
+    one_size = ((sizes == 0) | (np.abs(sizes - sizes.max(1, initial=0.0)[:, None]) <= 1e-6 * sizes)).all(1)
+    tried = np.maximum(even[:, None] - 2 * np.arange(64), 2)
+    exact = tried * counts[:, None]
+    error = np.abs(exact - np.rint(exact)) / np.maximum(exact, 1e-300)
+    best = tried[np.arange(len(even)), (error + 1e-12 * np.arange(64)).argmin(1)]
+    return np.where(one_size & (even >= 2), best, even)
 
 
 def _weights(

@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.lava, pytest.mark.xdist_group("lava")]
 collected = []
 
 
-@settings(max_examples=36, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 @given(graphs(skips=True, largest=12))
 def _collect(made):
     collected.append(made)
@@ -25,15 +25,16 @@ def test_every_spike_equals_lava():
     if lava.unavailable():
         pytest.skip(lava.unavailable())
     _collect()
-    jobs, loops, spiking = [], 0, 0
-    for number, made in enumerate(collected[:32]):
+    jobs, spiking = [], 0
+    recurrent = [made for made in collected if made.back][:20]
+    forward = [made for made in collected if not made.back][-20:]  # the first ones are the simplest
+    for number, made in enumerate(recurrent + forward):
         program = compile_graph(made.graph, made.dt)
-        spikes = random_spikes(made, 30, 3, seed=number)
+        spikes = random_spikes(made, 60, 4, seed=number, rate=0.6)
         names = list(program.populations)
         traced = [n for n in names if not program.populations[n].spiking]
         jobs.append((program, spikes, names, traced))
-        loops += bool(made.back)
-    assert len(jobs) >= 30 and loops >= 10
+    assert len(recurrent) >= 15 and len(forward) >= 15
     for (program, spikes, names, traced), (fired, voltages) in zip(jobs, lava.execute(jobs), strict=True):
         ours = emulate(program, spikes, names, traced)
         for name in names:
@@ -41,4 +42,4 @@ def test_every_spike_equals_lava():
             spiking += int(fired[name].sum())
         for name in traced:
             np.testing.assert_array_equal(ours.voltages[name], voltages[name])
-    assert spiking > 10_000
+    assert spiking > 5000
