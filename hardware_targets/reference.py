@@ -8,7 +8,7 @@ import nir
 import numpy as np
 
 from neurospin.errors import NeurospinError
-from neurospin.graph.order import order
+from neurospin.graph.check import validate
 from neurospin.graph.simulate import simulate
 from neurospin.target import Problem, Report
 
@@ -25,7 +25,7 @@ class Reference:
     def check(self, graph: nir.NIRGraph) -> list[Problem]:
         """What keeps the interpreter from running the graph."""
         try:
-            order(graph)
+            validate(graph)
         except NeurospinError as error:
             return [Problem(error.where, error.expected, error.got, error.fix)]
         return []

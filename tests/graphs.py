@@ -7,6 +7,7 @@ goes neuron by neuron in plain numpy, one step after the other.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import nir
 import numpy as np
@@ -60,7 +61,7 @@ def graphs(draw, *, loops: bool = True, skips: bool = False, readout: bool = Tru
     edges: list[tuple[str, str]] = []
     sequence, back, before = ["input"], set(), "input"
     layers: list[str] = []
-    for layer, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False), start=1):
+    for layer, (a, b) in enumerate(pairwise(sizes), start=1):
         last = layer == len(sizes) - 1
         kinds = ["lif", "cubalif", "if"] + (["li", "cubali"] if last and readout else [])
         name, weights = f"n{layer}", f"w{layer}"

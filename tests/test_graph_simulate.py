@@ -83,10 +83,19 @@ def test_back_edges_cost_one_step_and_bias_acts_at_once():
 def test_nested_graphs_and_delays():
     one = np.ones(2, np.float32)
     inner = nir.NIRGraph(
-        {"i": nir.Input({"input": np.array([2])}), "d": nir.Delay(delay=np.array([0.0, 2e-3])), "o": nir.Output({"output": np.array([2])})},
+        {
+            "i": nir.Input({"input": np.array([2])}),
+            "d": nir.Delay(delay=np.array([0.0, 2e-3])),
+            "o": nir.Output({"output": np.array([2])}),
+        },
         [("i", "d"), ("d", "o")],
     )
-    nodes = {"input": nir.Input({"input": np.array([2])}), "sub": inner, "s": nir.Scale(scale=2 * one), "output": nir.Output({"output": np.array([2])})}
+    nodes = {
+        "input": nir.Input({"input": np.array([2])}),
+        "sub": inner,
+        "s": nir.Scale(scale=2 * one),
+        "output": nir.Output({"output": np.array([2])}),
+    }
     graph = nir.NIRGraph(nodes, [("input", "sub"), ("sub", "s"), ("s", "output")], type_check=False)
     x = np.arange(1, 9, dtype=np.float32).reshape(4, 1, 2)
     np.testing.assert_array_equal(ns.simulate(graph, x, dt=1e-3).output[:, 0], [[2, 0], [6, 0], [10, 4], [14, 8]])
@@ -139,7 +148,12 @@ def test_a_graph_without_a_step_asks_for_it():
 
 def test_a_loop_without_delay_is_named():
     w = np.ones((1, 1), np.float32)
-    nodes = {"input": nir.Input({"input": np.array([1])}), "a": nir.Linear(weight=w), "b": nir.Linear(weight=w), "output": nir.Output({"output": np.array([1])})}
+    nodes = {
+        "input": nir.Input({"input": np.array([1])}),
+        "a": nir.Linear(weight=w),
+        "b": nir.Linear(weight=w),
+        "output": nir.Output({"output": np.array([1])}),
+    }
     graph = nir.NIRGraph(nodes, [("input", "a"), ("a", "b"), ("b", "a"), ("b", "output")])
     with pytest.raises(ns.GraphError, match=r"loop .*a.*b"):
         ns.simulate(graph, np.ones((1, 1, 1)), dt=1e-3)

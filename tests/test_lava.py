@@ -13,7 +13,9 @@ from hardware_targets.lava.client import Lava, target
 
 @pytest.fixture
 def graph():
-    return ns.to_graph(ns.Network([ns.Dense(4, 6, weight=ns.Binary(gain=9)), ns.LIF(6, 8e-3), ns.Dense(6, 3), ns.LI(3)], dt=1e-3))
+    return ns.to_graph(
+        ns.Network([ns.Dense(4, 6, weight=ns.Binary(gain=9)), ns.LIF(6, 8e-3), ns.Dense(6, 3), ns.LI(3)], dt=1e-3)
+    )
 
 
 SPIKES = (np.random.default_rng(0).random((10, 5, 4)) < 0.5).astype(np.float32)

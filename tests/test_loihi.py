@@ -93,7 +93,12 @@ def test_spikes_are_those_of_the_graph_up_to_rounding(made):
 def test_a_binary_network_with_a_representable_decay_loses_nothing():
     """Decay 1/8 and weights ± c: the program holds the same numbers, and every spike is equal."""
     net = ns.Network(
-        [ns.Dense(40, 60, weight=ns.Binary(gain=5.1)), ns.LIF(60, 8e-3), ns.Dense(60, 20, weight=ns.Binary(gain=7.3)), ns.LIF(20, 8e-3)],
+        [
+            ns.Dense(40, 60, weight=ns.Binary(gain=5.1)),
+            ns.LIF(60, 8e-3),
+            ns.Dense(60, 20, weight=ns.Binary(gain=7.3)),
+            ns.LIF(20, 8e-3),
+        ],
         dt=1e-3,
     )
     spikes = (np.random.default_rng(0).random((40, 64, 40)) < 0.4).astype(np.float32)

@@ -8,7 +8,8 @@ import neurospin as ns
 
 def small(**options):
     return ns.Network(
-        [ns.Dense(6, 12, weight=ns.Binary(gain=6)), ns.LIF(12, **options), ns.Dense(12, 3, bias=True), ns.LI(3)], dt=1e-3
+        [ns.Dense(6, 12, weight=ns.Binary(gain=6)), ns.LIF(12, **options), ns.Dense(12, 3, bias=True), ns.LI(3)],
+        dt=1e-3,
     )
 
 

@@ -27,7 +27,9 @@ def test_without_metaplasticity_it_is_adam_bit_for_bit(settings):
     ours = descend(lambda p: Metaplastic(p, m=0.0, **options))
     adam = descend(lambda p: torch.optim.Adam(p, **options))
     assert all(torch.equal(a, b) for a, b in zip(ours, adam, strict=True))
-    assert not all(torch.equal(a, b) for a, b in zip(ours, descend(lambda p: Metaplastic(p, m=1.0, **options)), strict=True))
+    assert not all(
+        torch.equal(a, b) for a, b in zip(ours, descend(lambda p: Metaplastic(p, m=1.0, **options)), strict=True)
+    )
 
 
 def test_one_step_follows_the_equation():

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from neurospin.continual import metrics
+from neurospin.continual.metrics import average_accuracy, backward_transfer, forgetting, learning_accuracy
 from neurospin.continual.streams import Stream, Task
 from neurospin.encode import Rate, decide
 from neurospin.network import Network
@@ -45,22 +45,22 @@ class Result:
     @property
     def average_accuracy(self) -> float:
         """Mean over tasks after the last one."""
-        return metrics.average_accuracy(self.accuracy_matrix)
+        return average_accuracy(self.accuracy_matrix)
 
     @property
     def backward_transfer(self) -> float:
         """What later tasks did to earlier ones."""
-        return metrics.backward_transfer(self.accuracy_matrix)
+        return backward_transfer(self.accuracy_matrix)
 
     @property
     def forgetting(self) -> float:
         """How far each task fell from its best."""
-        return metrics.forgetting(self.accuracy_matrix)
+        return forgetting(self.accuracy_matrix)
 
     @property
     def learning_accuracy(self) -> float:
         """Accuracy on each task right after it was learned."""
-        return metrics.learning_accuracy(self.accuracy_matrix)
+        return learning_accuracy(self.accuracy_matrix)
 
 
 def child_seed(seed: int, *path: int) -> int:

@@ -151,11 +151,11 @@ def hidden_values(
         axes: to draw on; a new figure otherwise.
     """
     figure, ax = _axes(axes, 3.4, 2.4)
-    limit = max(float(np.quantile(np.abs(v), 0.995)) for v in values) or 1.0
+    limit = max(float(np.abs(v).max(initial=0.0)) for v in values) or 1.0
     edges = np.linspace(-limit, limit, 61)
     shades = mpl.colormaps["cividis_r"](np.linspace(0.15, 1.0, len(values)))
     for shade, array, task in zip(shades, values, tasks, strict=True):
-        density, _ = np.histogram(np.clip(np.ravel(array), -limit, limit), edges, density=True)
+        density, _ = np.histogram(np.ravel(array), edges, density=True)
         ends = task in (tasks[0], tasks[-1])
         ax.stairs(density, edges, color=shade, lw=1.3, label=f"after {task}" if ends else None)
     ax.set_xlabel("hidden value h (sign acts as the weight)")

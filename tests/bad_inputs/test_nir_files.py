@@ -85,19 +85,40 @@ def edge(a, b):
 
 
 CASES = {
-    "NaN weight": (change(nodes("dense1/weight"), np.full((3, 4), np.nan, "f4")), r"dense1.weight: expected finite numbers, got 12 of 12"),
+    "NaN weight": (
+        change(nodes("dense1/weight"), np.full((3, 4), np.nan, "f4")),
+        r"dense1.weight: expected finite numbers, got 12 of 12",
+    ),
     "infinite bias": (change(nodes("dense1/bias"), np.array([1, np.inf, 0], "f4")), r"dense1.bias: .*1 of 3"),
     "negative tau": (change(nodes("lif1/tau"), -0.01 * ONE), r"lif1.tau: expected > 0 s, got -0.01 s"),
     "zero tau": (change(nodes("lif1/tau"), 0 * ONE), r"lif1.tau: expected > 0 s, got 0 s"),
     "tau below dt": (change(nodes("lif1/tau"), 1e-4 * ONE), r"lif1.tau: expected more than dt = 0.001 s"),
-    "threshold at reset": (change(nodes("lif1/v_threshold"), 0 * ONE), r"lif1.v_threshold: expected more than v_reset = 0"),
-    "bias shape": (change(nodes("dense1/bias"), np.zeros(7, "f4")), r"dense1.bias: expected shape \(3,\), got shape \(7,\)"),
-    "complex weight": (change(nodes("dense1/weight"), np.ones((3, 4), "c8")), r"dense1.weight: expected real numbers, got dtype complex64"),
+    "threshold at reset": (
+        change(nodes("lif1/v_threshold"), 0 * ONE),
+        r"lif1.v_threshold: expected more than v_reset = 0",
+    ),
+    "bias shape": (
+        change(nodes("dense1/bias"), np.zeros(7, "f4")),
+        r"dense1.bias: expected shape \(3,\), got shape \(7,\)",
+    ),
+    "complex weight": (
+        change(nodes("dense1/weight"), np.ones((3, 4), "c8")),
+        r"dense1.weight: expected real numbers, got dtype complex64",
+    ),
     "text weight": (change(nodes("dense1/weight"), "abc"), r"dense1.weight: expected real numbers"),
-    "reset shape": (change(nodes("lif1/v_reset"), np.zeros(2, "f4")), r"lif1.v_reset: expected shape \(3,\), got shape \(2,\)"),
-    "unknown type": (change(nodes("lif1/type"), "Izhikevich"), r"node lif1: type: expected one of .*LIF.*, got 'Izhikevich'"),
+    "reset shape": (
+        change(nodes("lif1/v_reset"), np.zeros(2, "f4")),
+        r"lif1.v_reset: expected shape \(3,\), got shape \(2,\)",
+    ),
+    "unknown type": (
+        change(nodes("lif1/type"), "Izhikevich"),
+        r"node lif1: type: expected one of .*LIF.*, got 'Izhikevich'",
+    ),
     "misspelt type": (change(nodes("lif1/type"), "LIFF"), r"did you mean 'LIF'\?"),
-    "extra field": (add(nodes("lif1/taau"), ONE), r"lif1.taau: expected one of .*, got 'taau'. Fix: did you mean 'tau'"),
+    "extra field": (
+        add(nodes("lif1/taau"), ONE),
+        r"lif1.taau: expected one of .*, got 'taau'. Fix: did you mean 'tau'",
+    ),
     "missing field": (lambda f: f.__delitem__(nodes("lif1/tau")), r"lif1.tau: expected a value, got none"),
     "no node": (lambda f: f.__delitem__("node"), r"a NIR file, with a group `node`"),
     "edge to nowhere": (edge("lif1", "ghost"), r"edge lif1 -> ghost: .*no node 'ghost'"),
@@ -111,13 +132,19 @@ CASES = {
     "huge": (huge, r"arrays that fit the file, got 4000000000\d+ bytes"),
     "bomb": (bomb, r"arrays that fit the file"),
     "deep": (deep, r"at most 64 nested groups"),
-    "empty weight": (change(nodes("dense1/weight"), np.zeros((0, 4), "f4")), r"dense1.weight: expected at least one number"),
+    "empty weight": (
+        change(nodes("dense1/weight"), np.zeros((0, 4), "f4")),
+        r"dense1.weight: expected at least one number",
+    ),
     "type_check": (add("node/type_check", True), r"type_check"),
     "control characters": (lambda f: f.move(nodes("lif1"), nodes("li\nf")), r"a printable name"),
     "long name": (lambda f: f.move(nodes("lif1"), nodes("x" * 10_000)), r"a printable name of at most 200"),
     "negative dt": (change("node/metadata/neurospin/dt", -1.0), r"dt: expected a positive number of seconds, got -1"),
     "NaN dt": (change("node/metadata/neurospin/dt", np.nan), r"dt: expected a positive number"),
-    "wrong size": (change(nodes("output/shape"), np.array([5])), r"node output: expected input of shape \(5,\), got shape \(3,\)"),
+    "wrong size": (
+        change(nodes("output/shape"), np.array([5])),
+        r"node output: expected input of shape \(5,\), got shape \(3,\)",
+    ),
 }
 
 
@@ -136,7 +163,11 @@ def test_it_is_refused_in_one_line(tmp_path, name):
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"", "an empty file"), (b"hello, world", "a file of another kind"), (b"\x89HDF\r\n\x1a\n" + bytes(200), "a damaged")],
+    [
+        (b"", "an empty file"),
+        (b"hello, world", "a file of another kind"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(200), "a damaged"),
+    ],
 )
 def test_it_is_no_hdf5_file(tmp_path, content, words):
     (tmp_path / "x.nir").write_bytes(content)
