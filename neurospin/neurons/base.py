@@ -1,0 +1,170 @@
+"""`Neuron`: what every block of neurons has in common."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import nir
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from neurospin.errors import InputError, unknown_name
+from neurospin.scan import Dynamics, Scan, scan
+from neurospin.types import Spikes, State
+
+Value = float | Tensor | np.ndarray
+
+
+class Neuron(nn.Module, ABC):
+    """A block of neurons of one kind.
+
+    Every constant is one number for the block or an array of the block's shape. A constant named in
+    `learn` becomes a parameter; time constants are learned as `τ = dt + exp(·)` and thresholds as
+    `v_reset + exp(·)`, so that training cannot make them illegal.
+
+    Args:
+        size: shape of the block, without time and batch.
+        values: name and value of every constant.
+        learn: the constants to be learned.
+        dt: step in seconds; `Network` sets it.
+    """
+
+    spiking: bool = False
+
+    def __init__(
+        self, size: int | tuple[int, ...], values: Mapping[str, Value], learn: Iterable[str], dt: float | None
+    ) -> None:
+        super().__init__()
+        self.size = (size,) if isinstance(size, int) else tuple(size)
+        self.learn = tuple(learn)
+        self.dt: float | None = None
+        self._names = tuple(values)
+        for name in self.learn:
+            if name not in values:
+                raise unknown_name(f"{type(self).__name__}.learn", name, values, "constant")
+        for name, value in values.items():
+            self.register_buffer(name, self._checked(name, value))
+        if dt is not None:
+            self.bind(dt)
+
+    def _checked(self, name: str, value: Value) -> Tensor:
+        tensor = torch.as_tensor(value, dtype=torch.float32).detach().clone()
+        where = f"{type(self).__name__}.{name}"
+        if tensor.ndim and tuple(tensor.shape) != self.size:
+            raise InputError(
+                where, f"one number or shape {self.size}", f"shape {tuple(tensor.shape)}", "match the size"
+            )
+        if not bool(torch.isfinite(tensor).all()):
+            raise InputError(where, "finite numbers", str(value), "give finite numbers")
+        if name.startswith("tau") and float(tensor.min()) <= 0:
+            raise InputError(where, "seconds > 0", f"{float(tensor.min()):g}", "give a positive time constant")
+        return tensor
+
+    def bind(self, dt: float) -> None:
+        """Set the step; a neuron has one step for life.
+
+        Raises:
+            InputError: `dt` is not positive, not below every time constant, or another one is set.
+        """
+        where = f"{type(self).__name__}.dt"
+        if not (isinstance(dt, int | float) and math.isfinite(dt) and dt > 0):
+            raise InputError(where, "seconds > 0", repr(dt), "give a positive step")
+        if self.dt is not None and self.dt != dt:
+            raise InputError(where, f"{self.dt:g} s, which this neuron already has", f"{dt:g} s", "make a new neuron")
+        if self.dt is not None:
+            return
+        for name in self._names:
+            smallest = float(getattr(self, name).min()) if name.startswith("tau") else math.inf
+            if smallest <= dt * (1 + 1e-6):  # dt itself, rounded to float32, is not above dt
+                raise InputError(
+                    f"{type(self).__name__}.{name}", f"more than dt = {dt:g} s", f"{smallest:g} s", "take a smaller dt"
+                )
+        self.dt = float(dt)
+        for name in self.learn:
+            value = getattr(self, name)
+            free = (value - self._floor(name)).log() if self._bounded(name) else value
+            delattr(self, name)
+            self.register_parameter(f"free_{name}", nn.Parameter(free.clone()))
+
+    @staticmethod
+    def _bounded(name: str) -> bool:
+        return name.startswith("tau") or name == "v_threshold"
+
+    def _floor(self, name: str) -> Tensor:
+        if name.startswith("tau"):
+            return torch.tensor(self.dt, dtype=torch.float32)
+        return self.constant("v_reset") if "v_reset" in self._names else torch.tensor(-math.inf)
+
+    def constant(self, name: str) -> Tensor:
+        """The present value of a constant, learned or fixed: 0-d or of the block's shape."""
+        if self.dt is None or name not in self.learn:
+            return getattr(self, name)
+        free = getattr(self, f"free_{name}")
+        return self._floor(name) + free.exp() if self._bounded(name) else free
+
+    def constants(self) -> dict[str, Tensor]:
+        """Present value of every constant."""
+        return {name: self.constant(name) for name in self._names}
+
+    def initial(self, batch: int) -> State:
+        """The state of neurons that were silent: zeros, each `(batch, *neuron)`."""
+        like = self.constant("r")
+        zeros = torch.zeros((batch, *self.size), dtype=like.dtype, device=like.device)
+        return (zeros,) * self.dynamics().states
+
+    @abstractmethod
+    def dynamics(self) -> Dynamics:
+        """The coefficients of the time loop."""
+
+    @abstractmethod
+    def to_nir(self, dt: float) -> nir.NIRNode:
+        """The NIR node of this block.
+
+        Raises:
+            GraphError: NIR cannot express it.
+        """
+
+    @abstractmethod
+    def rate_twin(self) -> Neuron:
+        """A block of rate neurons with the same constants, learned and fixed."""
+
+    def scan(self, current: Spikes, state: State | None = None) -> Scan:
+        """Output, voltages and new state for input `(time, batch, *neuron)`."""
+        if self.dt is None:
+            raise InputError(
+                f"{type(self).__name__}.dt",
+                "a step in seconds",
+                "none",
+                "give dt=, or put the neuron into a Network",
+            )
+        if tuple(current.shape[2:]) != self.size or current.shape[0] == 0:
+            words = ", ".join(str(n) for n in self.size)
+            raise InputError(
+                type(self).__name__,
+                f"input of shape (time, batch, {words}) with at least one step",
+                str(tuple(current.shape)),
+                "put time first, then batch",
+            )
+        return scan(current, self.initial(current.shape[1]) if state is None else state, self.dynamics())
+
+    def forward(self, current: Spikes, state: State | None = None) -> tuple[Tensor, State]:
+        """Output `(time, batch, *neuron)` and the state after the last step; `None` is a fresh state."""
+        result = self.scan(current, state)
+        return result.output, result.state
+
+    def _full(self, name: str) -> np.ndarray:
+        value = self.constant(name).detach().to("cpu", torch.float32)
+        return value.expand(self.size).contiguous().numpy().copy()
+
+    def config(self) -> dict[str, Any]:
+        """Kind, size and learned constants as plain values; `Network.config` gathers them."""
+        return {"kind": type(self).__name__.lower(), "size": list(self.size), "learn": list(self.learn)}
+
+    def extra_repr(self) -> str:
+        """Size and constants in one line."""
+        numbers = ", ".join(f"{k}={float(v.detach().mean()):g}" for k, v in self.constants().items())
+        return f"{self.size}, {numbers}"

@@ -1,0 +1,4 @@
+"""Synapses between blocks of neurons."""
+
+from neurospin.synapses.base import Synapse as Synapse
+from neurospin.synapses.dense import Dense as Dense
