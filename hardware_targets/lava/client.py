@@ -1,165 +1,246 @@
-"""The Lava target: the compiled program, run by lava-nc in a worker process.
+"""The target "lava": the compiled program run by lava-nc itself, in a Python 3.10 of its own.
 
-lava-nc needs Python 3.10 and numpy 1, so it cannot share a process with neurospin. The client compiles
-the graph (the worker could not: it has no neurospin), writes the integer program and the spikes to a
-temporary folder, starts `worker.py`, and checks what it wrote. No pickles.
+lava-nc 0.10 needs Python 3.10 and numpy 1, so that a worker process runs it. The worker gets the very
+integers that the emulator runs (it cannot compile a graph: it imports nothing of neurospin), as npz
+and JSON files in a temporary folder, and gives npz and JSON back. No pickles.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import resource
+import signal
 import subprocess
 import tempfile
-import zipfile
+import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import nir
 import numpy as np
 
-from hardware_targets.lava.setup import find_lava_python
-from hardware_targets.loihi.compiler import compile_graph
-from hardware_targets.loihi.program import Program
-from hardware_targets.loihi.target import binary_lines, problems, report
+from hardware_targets.lava.setup import default_folder, interpreter
+from hardware_targets.loihi import limits
+from hardware_targets.loihi.emulator import Emulation
+from hardware_targets.loihi.program import Program, save
+from hardware_targets.loihi.target import execute
 from neurospin.errors import TargetError
 from neurospin.target import Problem, Report
 
+PYTHON = "NEUROSPIN_LAVA_PYTHON"
+REMEDY = f"neurospin doctor --setup-lava, or set {PYTHON} to a Python 3.10 that has lava-nc"
 WORKER = Path(__file__).with_name("worker.py")
-SYNAPSES_AT_ONCE = 2_000_000  # samples stand side by side while they have no more synapses than this
-REMEDY = "neurospin doctor --setup-lava (needs a Python 3.10), or set NEUROSPIN_LAVA_PYTHON"
+SYNAPSES = 1_000_000
+"""Synapses of one run: more samples than fit run in parts."""
+CELLS = 4_000_000
+"""Entries of one block-diagonal matrix that Lava must hold densely (projections with a delay)."""
 
 
-class Lava:
-    """lava-nc 0.10 in fixed point.
+def find_python() -> tuple[str, str]:
+    """The interpreter that runs the worker, or why there is none: `(path, reason)`, one of them empty.
 
-    Args:
-        seconds: the worker is stopped after this long.
-        gigabytes: the worker may use this much memory.
+    Looked for in this order: the environment variable NEUROSPIN_LAVA_PYTHON, `.lava` in the current
+    folder, `.lava` in the project's folder, the folder in which `setup_lava` builds by default.
+    """
+    named = os.environ.get(PYTHON, "")
+    if named:
+        there = os.access(named, os.X_OK) and Path(named).is_file()
+        return (named, "") if there else ("", f"{PYTHON} is {named}, which is no program")
+    project = Path(__file__).resolve().parents[2]
+    for folder in (Path.cwd() / ".lava", project / ".lava", default_folder()):
+        python = interpreter(folder)
+        if python.is_file():
+            return str(python), ""
+    return "", "no Python 3.10 with lava-nc found"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One program and its input.
+
+    Attributes:
+        program: the compiled graph.
+        spikes: zeros and ones, `(time, batch, size of the input)`.
+        record: populations whose spikes are wanted.
+        voltages: populations whose voltages are wanted.
     """
 
-    name = "lava"
+    program: Program
+    spikes: np.ndarray
+    record: tuple[str, ...] = ()
+    voltages: tuple[str, ...] = ()
 
-    def __init__(self, seconds: float = 600.0, gigabytes: float = 16.0) -> None:
-        self.seconds, self.gigabytes = seconds, gigabytes
+
+@dataclass
+class Lava:
+    """Runs a graph with lava-nc 0.10 `fixed_pt`.
+
+    Attributes:
+        timeout: seconds after which a run is ended (default 1800).
+        memory: bytes of address space that each of Lava's processes may take (default 16 GiB).
+    """
+
+    name: str = field(default="lava", init=False)
+    timeout: float = 1800.0
+    memory: int = 16 << 30
 
     def unavailable(self) -> str:
-        """Why there is no Python with lava-nc, and what to do."""
-        return "" if find_lava_python() else f"no Python 3.10 with lava-nc: {REMEDY}"
+        """Why Lava cannot run here, with the remedy; empty where it can."""
+        reason = find_python()[1]
+        return f"{reason}: {REMEDY}" if reason else ""
 
     def check(self, graph: nir.NIRGraph) -> list[Problem]:
-        """What keeps the graph from being compiled."""
-        return problems(graph)
+        """Every node, loop, reset and value that the chip cannot hold."""
+        return limits.check(graph)
 
     def run(
         self, graph: nir.NIRGraph, spikes: np.ndarray, *, dt: float, seed: int = 0, record: Iterable[str] = ()
     ) -> Report:
-        """Compile, run in the worker, read back; `seed` changes nothing.
-
-        Raises:
-            InputError: the input is not 0 or 1.
-            TargetError: the worker failed, took too long, or gave garbage.
-        """
-        wanted = tuple(record)
-        program = compile_graph(graph, dt)
-        lines = binary_lines(spikes)
-        traced = [n for n in {*wanted, program.output} if not program.populations[n].spiking]
-        ((fired, voltages),) = self.execute([(program, lines, list(program.populations), traced)])
-        counts = {program.input: int(lines.sum()), **{name: int(array.sum()) for name, array in fired.items()}}
-        return report(program, fired, voltages, counts, wanted, lines.shape[:2])
-
-    def execute(
-        self, jobs: Sequence[tuple[Program, np.ndarray, list[str], list[str]]]
-    ) -> list[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]]:
-        """Run several programs in one worker.
+        """Compile a graph and run it with Lava on spikes of shape `(time, batch, *input)`.
 
         Args:
-            jobs: each a program, its input `(time, batch, lines)`, and the populations whose spikes and
-                whose voltages are wanted.
+            graph: a NIR graph.
+            spikes: zeros and ones.
+            dt: step in seconds.
+            seed: changes nothing; the chip's arithmetic is deterministic.
+            record: names of neuron nodes whose output is wanted as well.
 
-        Returns:
-            Spikes and voltages by population, `(time, batch, size)`, for each job.
+        Raises:
+            InputError: the input has the wrong shape or other values than 0 and 1.
+            TargetError: the graph does not fit the chip, or Lava failed, took too long or too much memory.
+            UnknownName: a recorded name is no neuron of the graph.
         """
-        python = find_lava_python()
-        if python is None:
-            raise TargetError("target lava", "a Python 3.10 with lava-nc", "none", REMEDY)
-        with tempfile.TemporaryDirectory(prefix="neurospin-lava-") as name:
-            folders = [Path(name) / str(number) for number in range(len(jobs))]
-            for folder, job in zip(folders, jobs, strict=True):
-                _write(folder, *job)
-            self._start(python, folders)
-            return [_read(folder, *job) for folder, job in zip(folders, jobs, strict=True)]
 
-    def _start(self, python: Path, folders: list[Path]) -> None:
-        memory = int(self.gigabytes * 2**30)
-        environment = {key: os.environ[key] for key in ("PATH", "HOME", "TMPDIR", "LANG") if key in os.environ}
-        environment |= {"OMP_NUM_THREADS": "1", "PYTHONNOUSERSITE": "1"}
-        try:
-            done = subprocess.run(
-                [str(python), str(WORKER), *map(str, folders)],
-                capture_output=True,
-                text=True,
-                timeout=self.seconds,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (memory, memory)),
-                start_new_session=True,
-            )
-        except subprocess.TimeoutExpired as error:
-            limit = f"an answer within {self.seconds:g} s"
-            raise TargetError("target lava", limit, "none", "run fewer samples or steps") from error
-        if done.returncode or not (folders[-1] / "result.json").is_file():
-            last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-            raise TargetError("target lava", "a worker that ends well", last, "neurospin doctor; then neurospin deploy")
+        def engine(
+            program: Program, array: np.ndarray, spiking: tuple[str, ...], readouts: tuple[str, ...]
+        ) -> Emulation:
+            return self.execute([Job(program, array, spiking, readouts)])[0]
+
+        return execute(graph, spikes, dt, record, engine)
+
+    def execute(self, jobs: Sequence[Job]) -> list[Emulation]:
+        """Run compiled programs, one after the other, in one worker process.
+
+        Raises:
+            TargetError: Lava is not there, failed, took too long or too much memory.
+        """
+        python, reason = find_python()
+        if not python:
+            raise TargetError("lava", "a Python 3.10 with lava-nc", reason, REMEDY)
+        with (
+            tempfile.TemporaryDirectory(prefix="neurospin-lava-") as name,
+            tempfile.TemporaryDirectory(prefix="ns-", dir=_short_folder()) as sockets,
+        ):
+            folder = Path(name)
+            for i, job in enumerate(jobs):
+                _write(folder / str(i), job)
+            (folder / "jobs.json").write_text(json.dumps([str(i) for i in range(len(jobs))]), encoding="utf-8")
+            self._start(python, folder, sockets)
+            return [_read(folder / str(i) / "output.npz", job) for i, job in enumerate(jobs)]
+
+    def _start(self, python: str, folder: Path, sockets: str) -> None:
+        """Run the worker to its end and raise what it reports."""
+        command = [python, "-I", str(WORKER), str(folder), "--memory", str(self.memory)]
+        # one thread each: Lava starts a process for every population and every projection
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TMPDIR": sockets}
+        log = folder / "log.txt"
+        with log.open("wb") as file:
+            try:
+                process = subprocess.Popen(
+                    command, cwd=folder, env=environment, stdin=subprocess.DEVNULL,
+                    stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
+                )  # fmt: skip
+            except OSError as error:
+                raise TargetError("lava", "an interpreter that starts", f"{python}: {error}", REMEDY) from error
+            try:
+                process.wait(self.timeout)
+            except subprocess.TimeoutExpired:
+                got = f"none after {self.timeout:g} s"
+                raise TargetError("lava", "an answer of the worker", got, "give fewer samples or steps") from None
+            finally:
+                _end(process)
+        report = _report(folder / "report.json")
+        if not report.get("ok"):
+            error = report.get("error") or _last_line(log) or f"exit code {process.returncode}"
+            raise TargetError("lava", "a run without errors", error, "give fewer samples, or check with target loihi")
 
 
-def _write(folder: Path, program: Program, spikes: np.ndarray, fired: list[str], traced: list[str]) -> None:
+def _short_folder() -> str:
+    """Where Lava may put its sockets: their paths must stay below 108 characters."""
+    place = tempfile.gettempdir()
+    return place if len(place) <= 60 else "/tmp"
+
+
+def _write(folder: Path, job: Job) -> None:
     folder.mkdir()
-    synapses = sum(c.weights.size for c in program.connections)
-    content = {
-        "input": program.input,
-        "populations": {name: {"size": p.size} for name, p in program.populations.items()},
-        "connections": [{"source": c.source, "target": c.target, "exponent": c.exponent} for c in program.connections],
-        "spikes": fired,
-        "voltages": traced,
-        "chunk": max(1, SYNAPSES_AT_ONCE // max(1, synapses)),
-    }
-    arrays: dict[str, np.ndarray] = {"spikes": spikes.astype(np.int8)}
-    for name, p in program.populations.items():
-        fields = {"du": p.du, "dv": p.dv, "vth": p.vth, "u0": p.u0, "v0": p.v0}
-        fields |= {"mantissa": p.bias_mantissa, "exponent": p.bias_exponent}
-        arrays.update({f"{name}/{key}": value for key, value in fields.items()})
-    arrays.update({f"weights/{number}": c.weights for number, c in enumerate(program.connections)})
-    (folder / "program.json").write_text(json.dumps(content))
-    np.savez_compressed(folder / "arrays.npz", allow_pickle=False, **arrays)
+    save(job.program, folder)
+    batch = job.spikes.shape[1]
+    synapses = max([1, *(int((p.weights != 0).sum()) for p in job.program.projections)])
+    cells = max([1, *(p.weights.size for p in job.program.projections if p.delay)])
+    part = max(1, min(batch, SYNAPSES // synapses, int((CELLS // cells) ** 0.5)))
+    content = {"record": list(job.record), "voltages": list(job.voltages), "part": part}
+    (folder / "job.json").write_text(json.dumps(content), encoding="utf-8")
+    np.savez(folder / "input.npz", spikes=job.spikes.astype(np.uint8))
 
 
-def _read(
-    folder: Path, program: Program, spikes: np.ndarray, fired: list[str], traced: list[str]
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def _read(path: Path, job: Job) -> Emulation:
+    """The worker's arrays, after their names, shapes and types are found right."""
+    steps, batch = job.spikes.shape[:2]
+    found: dict[str, dict[str, np.ndarray]] = {"spikes": {}, "voltages": {}}
     try:
-        answer = json.loads((folder / "result.json").read_text())
-        if answer["error"]:
-            raise TargetError(
-                "target lava", "a run without error", str(answer["error"]), "neurospin check, then doctor"
-            )
-        with np.load(folder / "result.npz", allow_pickle=False) as file:
-            found = {name: file[name] for name in file.files}
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise TargetError("target lava", "a result", str(error), "neurospin doctor") from error
-    results: list[dict[str, np.ndarray]] = []
-    for kind, names in (("spikes", fired), ("voltages", traced)):
-        arrays = {}
-        for name in names:
-            array = found.get(f"{kind}/{name}")
-            shape = (*spikes.shape[:2], program.populations[name].size)
-            if array is None or array.shape != shape or array.dtype.kind != "i":
-                got = "nothing" if array is None else f"{array.dtype} {array.shape}"
-                raise TargetError(f"target lava: {kind} of {name}", f"whole numbers {shape}", got, "neurospin doctor")
-            arrays[name] = array
-        results.append(arrays)
-    return results[0], results[1]
+        with np.load(path, allow_pickle=False) as file:
+            for kind, names, dtype in (
+                ("spikes", job.record, np.uint8),
+                ("voltages", job.voltages, np.int32),
+            ):
+                for name in names:
+                    array = file[f"{kind}/{name}"]
+                    shape = (steps, batch, job.program.population(name).size)
+                    if array.shape != shape or array.dtype != dtype:
+                        raise ValueError(f"{name} has shape {array.shape} and type {array.dtype}")
+                    found[kind][name] = array
+    except (OSError, KeyError, ValueError) as error:
+        got = " ".join(str(error).split())
+        raise TargetError("lava", "the worker's output", got, "run again; report it if it stays") from error
+    return Emulation(found["spikes"], found["voltages"], _operations(job, found["spikes"]))
+
+
+def _operations(job: Job, spikes: dict[str, np.ndarray]) -> dict[str, float]:
+    """What can be counted from outside: updates always, spikes of recorded populations."""
+    steps, batch = job.spikes.shape[:2]
+    updates = steps * batch * sum(p.size for p in job.program.populations)
+    return {
+        "neuron_updates": float(updates),
+        "recorded_spikes": float(sum(int(s.sum()) for s in spikes.values())),
+    }
+
+
+def _report(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+    return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End whatever is left of the worker's own session; politely first, so that shared memory is given back."""
+    for kind in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, kind)
+        except (ProcessLookupError, PermissionError):
+            break
+        patience = time.monotonic() + 2.0
+        while time.monotonic() < patience and process.poll() is None:
+            time.sleep(0.02)
+    process.wait()
 
 
 target = Lava()

@@ -1,88 +1,129 @@
-"""Lava's own environment: a Python 3.10 with lava-nc, found or built."""
+"""Builds the Python 3.10 environment in which lava-nc runs.
+
+lava-nc 0.10 demands Python 3.10 and numpy 1; the environment takes nine wheels, no compiler and under a
+minute.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
-import sys
+import tempfile
 from pathlib import Path
 
-from neurospin.errors import MissingDependency, TargetError
+from neurospin.errors import MissingDependency, OutputError
 
-VARIABLE = "NEUROSPIN_LAVA_PYTHON"
+PYTHON310 = "NEUROSPIN_PYTHON310"
 PACKAGES = ("lava-nc==0.10.0", "nir==1.0.8")
-CHECK = "import sys, lava.proc.lif.process; print(sys.version_info[:2] == (3, 10))"
+PROBE = "import sys; assert sys.version_info[:2] == (3, 10); import venv, ensurepip"
+READY = "import lava.proc.lif.process, lava.proc.dense.process, lava.proc.sparse.process"
 
 
-def folders() -> list[Path]:
-    """Where an environment is looked for: beside the project, then in the user's cache."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    project = Path(__file__).resolve().parents[2]
-    return [*([project / ".lava"] if (project / "pyproject.toml").is_file() else []), cache / "neurospin" / "lava"]
+def default_folder() -> Path:
+    """Where the environment is built by default: `neurospin/lava` in the user's cache folder."""
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(cache) if cache else Path.home() / ".cache") / "neurospin" / "lava"
 
 
-def find_lava_python() -> Path | None:
-    """The Python that runs Lava: `NEUROSPIN_LAVA_PYTHON`, or an environment that `setup_lava` built."""
-    named = os.environ.get(VARIABLE)
-    if named:
-        return Path(named) if Path(named).is_file() else None
-    for folder in folders():
-        if (folder / "ready").is_file():
-            return folder / "bin" / "python"
-    return None
+def interpreter(folder: Path) -> Path:
+    """The Python of an environment."""
+    return folder / "bin" / "python"
 
 
-def find_python310() -> Path | None:
-    """A Python 3.10 that runs: on the path, or among pyenv's versions."""
-    candidates = [shutil.which("python3.10")]
-    candidates += sorted(map(str, (Path.home() / ".pyenv" / "versions").glob("3.10*/bin/python")), reverse=True)
-    for candidate in filter(None, candidates):
-        test = [candidate, "-c", "import sys, venv, ensurepip; print(sys.version_info[:2] == (3, 10))"]
-        try:
-            answer = subprocess.run(test, capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL)
-        except (OSError, subprocess.TimeoutExpired):
-            continue
-        if answer.stdout.strip() == "True":  # a shim may be there and fail when it is run
-            return Path(candidate)
-    return None
+def find_python310() -> str | None:
+    """A Python 3.10 that runs, or `None`.
+
+    Looked for in this order: the environment variable NEUROSPIN_PYTHON310, `python3.10` on the PATH, the
+    versions that pyenv built (newest first). A pyenv shim can be there and not run: each is tried.
+    """
+    candidates = [os.environ.get(PYTHON310, ""), shutil.which("python3.10") or ""]
+    versions = Path(os.environ.get("PYENV_ROOT", "") or Path.home() / ".pyenv") / "versions"
+    built = sorted(versions.glob("3.10*/bin/python"), key=_patch, reverse=True)
+    candidates += [str(path) for path in built]
+    return next((found for found in candidates if found and _runs(found, PROBE)), None)
 
 
-def setup_lava(folder: Path | None = None) -> Path:
-    """Build the environment of Lava with pip; does nothing when it is already there.
+def _patch(path: Path) -> int:
+    last = path.parts[-3].split(".")[-1]
+    return int(last) if last.isdigit() else -1
+
+
+def _runs(python: str, code: str) -> bool:
+    try:
+        done = subprocess.run([python, "-I", "-c", code], capture_output=True, timeout=120, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
+
+
+def setup_lava(folder: Path | str | None = None) -> Path:
+    """Create the environment, unless it is there and runs; afterwards the target "lava" finds it.
 
     Args:
-        folder: where it goes; default, `.lava` beside the project, else the user's cache.
+        folder: where; default, `default_folder()`.
 
     Returns:
-        Its Python.
+        The path of its Python.
 
     Raises:
-        MissingDependency: no Python 3.10 is found.
-        TargetError: pip failed; then nothing is left behind.
+        MissingDependency: there is no Python 3.10 to build on.
+        OutputError: the environment could not be built; nothing is left behind.
     """
-    place = folder or folders()[0]
-    python = place / "bin" / "python"
-    if (place / "ready").is_file():
+    place = Path(folder) if folder is not None else default_folder()
+    python = interpreter(place)
+    if python.is_file() and _runs(str(python), READY):
         return python
     base = find_python310()
     if base is None:
-        raise MissingDependency(
-            "lava", "a Python 3.10", "none on the path", "install python3.10 (for example pyenv install 3.10)"
-        )
-    shutil.rmtree(place, ignore_errors=True)
-    place.parent.mkdir(parents=True, exist_ok=True)
+        fix = f"install Python 3.10 (pyenv install 3.10), or set {PYTHON310} to one"
+        raise MissingDependency("lava", "a Python 3.10", "none that runs", fix)
+    old = place.with_name(f"{place.name}.old-{os.getpid()}")
     try:
-        for command in (
-            [str(base), "-m", "venv", str(place)],
-            [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES],
-            [str(python), "-c", CHECK],
-        ):
-            print("+", " ".join(command), file=sys.stderr)
-            subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-        (place / "ready").write_text("lava-nc\n")  # last: a half-built environment is not taken for a whole one
-    except subprocess.CalledProcessError as error:
-        shutil.rmtree(place, ignore_errors=True)
-        last = (error.stderr.strip().splitlines() or ["no message"])[-1]
-        raise TargetError("lava set-up", "pip to succeed", last, "run neurospin doctor --setup-lava again") from error
+        place.parent.mkdir(parents=True, exist_ok=True)
+        build = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
+    except OSError as error:
+        raise OutputError(str(place), "a folder that can be written", str(error), "choose another folder") from error
+    try:
+        _build(base, build)
+        replace = place.exists()
+        if replace:
+            place.rename(old)
+        try:
+            build.rename(place)
+        except OSError:
+            if replace:
+                old.rename(place)
+            raise
+    except OutputError:
+        raise
+    except OSError as error:
+        raise OutputError(str(place), "an environment that builds", str(error), "choose another folder") from error
+    finally:
+        shutil.rmtree(build, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
     return python
+
+
+def _build(base: str, folder: Path) -> None:
+    """The environment with its packages, checked; it runs from any folder through `bin/python`."""
+    python = str(interpreter(folder))
+    for command in (
+        [base, "-m", "venv", str(folder)],
+        [
+            python,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--only-binary=:all:",
+            *PACKAGES,
+        ],
+        [python, "-I", "-c", READY],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            last = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+            got = last[-1].strip() if last else f"exit code {done.returncode}"
+            raise OutputError(str(folder), "an environment that builds", got, "check the network and pip's index")

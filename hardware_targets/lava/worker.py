@@ -1,100 +1,180 @@
-"""Runs compiled programs with lava-nc, in a Python 3.10 of its own: files in, files out.
+"""Runs compiled programs with lava-nc, in a Python of its own; imports nothing of neurospin, nor torch.
 
-Called as `python worker.py FOLDER …`. Each folder holds `program.json` and `arrays.npz`, written by
-`client.py`; the worker adds `result.npz` and, last, `result.json`. A fault is told in `result.json` as
-`{"error": "one line"}`. Imports neither neurospin nor torch. A lab with a Loihi board changes the run
-configuration below (`Loihi2HwCfg` in place of `Loihi2SimCfg`); that is untested.
+    python worker.py FOLDER [--memory BYTES]
+
+FOLDER/jobs.json is a list of folders under FOLDER. Each holds `program.json` and `program.npz` (the
+integers that `hardware_targets.loihi.program.save` wrote), `job.json` (`record`, `voltages`, `part`) and
+`input.npz` (`spikes`, zeros and ones, `(time, batch, size)`). Each gets `output.npz`: `spikes/NAME` (uint8) and
+`voltages/NAME` (int32, after the reset), `(time, batch, size)`. FOLDER/report.json says at the end
+`{"ok": true, "lava": VERSION, "seconds": …}` or `{"ok": false, "error": "one line"}`.
+
+Samples lie side by side as neurons of their own (block-diagonal synapses), `part` of them in one run: they
+never meet, each has fresh state, and Lava's cost per step hardly grows with the width.
 """
 
+import argparse
 import json
+import resource
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
-from lava.magma.core.run_conditions import RunSteps
-from lava.magma.core.run_configs import Loihi1SimCfg
-from lava.proc.io.sink import RingBuffer as Sink
-from lava.proc.io.source import RingBuffer as Source
-from lava.proc.lif.process import LIF
-from lava.proc.monitor.process import Monitor
-from lava.proc.sparse.process import Sparse
-from scipy.sparse import csr_matrix, identity, kron
+from scipy import sparse
 
 
-def side_by_side(array, batch):
-    """The same neurons once per sample, as one population."""
-    return np.tile(array, batch)
-
-
-def run(program, arrays):
-    """Run one program on a chunk of samples that stand side by side; returns arrays by name."""
-    spikes = arrays["spikes"]  # (time, batch, lines)
-    steps, batch, lines = spikes.shape
-    source = Source(data=spikes.reshape(steps, batch * lines).T.astype(np.int32))
-    made = {}
-    for name, settings in program["populations"].items():
-        values = {key: arrays[f"{name}/{key}"] for key in ("du", "dv", "vth", "mantissa", "exponent", "u0", "v0")}
-        made[name] = LIF(
-            shape=(batch * settings["size"],),
-            u=side_by_side(values["u0"], batch),
-            v=side_by_side(values["v0"], batch),
-            du=side_by_side(values["du"], batch),
-            dv=side_by_side(values["dv"], batch),
-            vth=side_by_side(values["vth"], batch),
-            bias_mant=side_by_side(values["mantissa"], batch),
-            bias_exp=side_by_side(values["exponent"], batch),
-        )
-    synapses = []
-    for number, link in enumerate(program["connections"]):
-        weights = csr_matrix(arrays[f"weights/{number}"].astype(np.int32))
-        blocks = csr_matrix(kron(identity(batch, dtype=np.int32, format="csr"), weights, format="csr"))
-        synapse = Sparse(weights=blocks, weight_exp=int(link["exponent"]))
-        sender = source if link["source"] == program["input"] else made[link["source"]]
-        sender.s_out.connect(synapse.s_in)
-        synapse.a_out.connect(made[link["target"]].a_in)
-        synapses.append(synapse)
-    sinks, monitors = {}, {}
-    for name in program["spikes"]:
-        sinks[name] = Sink(shape=made[name].s_out.shape, buffer=steps)
-        made[name].s_out.connect(sinks[name].a_in)
-    for name in program["voltages"]:
-        monitors[name] = Monitor()
-        monitors[name].probe(made[name].v, steps)
-    any_population = next(iter(made.values()))
+def main():
+    """Run every job of the folder; the exit status is 1 when one failed."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--memory", type=int, default=0, help="address space of each process, bytes")
+    options = parser.parse_args()
+    if options.memory:
+        resource.setrlimit(resource.RLIMIT_AS, (options.memory, options.memory))
+    start = time.perf_counter()
     try:
-        any_population.run(condition=RunSteps(num_steps=steps), run_cfg=Loihi1SimCfg(select_tag="fixed_pt"))
-        results = {}
-        for name, sink in sinks.items():
-            data = sink.data.get().T.reshape(steps, batch, -1)
-            results["spikes/" + name] = data.astype(np.int8)
-        for name, monitor in monitors.items():
-            data = monitor.get_data()[made[name].name]["v"]
-            results["voltages/" + name] = np.asarray(data).reshape(steps, batch, -1).astype(np.int32)
+        from importlib.metadata import version
+
+        for name in json.loads((options.folder / "jobs.json").read_text()):
+            run_job(options.folder / name)
+        report = {"ok": True, "lava": version("lava-nc"), "seconds": time.perf_counter() - start}
+    except BaseException as error:
+        text = " ".join(str(error).split()) or "no message"
+        report = {"ok": False, "error": f"{type(error).__name__}: {text}"}
+    (options.folder / "report.json").write_text(json.dumps(report))
+    return 0 if report["ok"] else 1
+
+
+def run_job(folder):
+    """Run one program on all samples, part by part, and write `output.npz`."""
+    job = json.loads((folder / "job.json").read_text())
+    structure = json.loads((folder / "program.json").read_text())
+    with np.load(folder / "program.npz", allow_pickle=False) as file:
+        arrays = {key: file[key] for key in file.files}
+    with np.load(folder / "input.npz", allow_pickle=False) as file:
+        spikes = file["spikes"]
+    pieces = []
+    for i in range(0, spikes.shape[1], job["part"]):
+        scratch = folder / f"part{i}"
+        scratch.mkdir()
+        part = spikes[:, i : i + job["part"]]
+        pieces.append(run_part(structure, arrays, part, job["record"], job["voltages"], scratch))
+    output = {key: np.concatenate([piece[key] for piece in pieces], axis=1) for key in pieces[0]}
+    np.savez(folder / "output.npz", **output)
+
+
+def run_part(structure, arrays, spikes, record, voltages, folder):
+    """Some samples side by side through one Lava network."""
+    from lava.magma.core.run_conditions import RunSteps
+    from lava.magma.core.run_configs import Loihi1SimCfg
+    from lava.proc.io.source import RingBuffer as Source
+    from lava.proc.lif.process import LIF
+
+    steps, batch, width = spikes.shape
+    # Lava wants time last
+    source = Source(data=spikes.reshape(steps, batch * width).T.astype(np.int32))
+    senders = {structure["input"]: source.s_out}
+    receivers = {}
+    for i, population in enumerate(structure["populations"]):
+        get = {key: np.tile(arrays[f"population/{i}/{key}"].astype(np.int32), batch) for key in STATE}
+        get["u"], get["v"] = get.pop("u0"), get.pop("v0")
+        neurons = LIF(shape=(batch * population["size"],), **get)
+        senders[population["name"]], receivers[population["name"]] = neurons.s_out, neurons
+    for i, projection in enumerate(structure["projections"]):
+        synapses = connect(arrays[f"projection/{i}/weights"].astype(np.int32), projection, batch)
+        senders[projection["source"]].connect(synapses.s_in)
+        synapses.a_out.connect(receivers[projection["target"]].a_in)
+    SpikeFile, SpikeFileModel, VoltageFile, VoltageFileModel = file_processes()
+    files, models = {}, {}
+    for i, name in enumerate(record):
+        files[f"spikes/{name}"] = (folder / f"spikes{i}.raw", np.uint8)
+        sink = SpikeFile(shape=senders[name].shape, path=str(files[f"spikes/{name}"][0]))
+        senders[name].connect(sink.a_in)
+        models[sink] = SpikeFileModel
+    for i, name in enumerate(voltages):
+        files[f"voltages/{name}"] = (folder / f"voltages{i}.raw", np.int32)
+        probe = VoltageFile(shape=receivers[name].v.shape, path=str(files[f"voltages/{name}"][0]))
+        probe.state.connect_var(receivers[name].v)
+        models[probe] = VoltageFileModel
+    try:
+        config = Loihi1SimCfg(select_tag="fixed_pt", exception_proc_model_map=models)
+        source.run(condition=RunSteps(num_steps=steps), run_cfg=config)
     finally:
-        any_population.stop()
-    return results
+        source.stop()
+    return {key: np.fromfile(path, dtype).reshape(steps, batch, -1) for key, (path, dtype) in files.items()}
 
 
-def main(folders):
-    """Run every folder; a fault in one does not stop the others."""
-    for folder in map(Path, folders):
-        try:
-            program = json.loads((folder / "program.json").read_text())
-            with np.load(folder / "arrays.npz", allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            chunk = int(program["chunk"])
-            whole = arrays["spikes"]
-            parts = [
-                run(program, dict(arrays, spikes=whole[:, first : first + chunk]))
-                for first in range(0, whole.shape[1], chunk)
-            ]
-            joined = {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
-            np.savez_compressed(folder / "result.npz", **joined)
-            answer = {"error": None}
-        except Exception as error:  # told in one line; the client raises it
-            answer = {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"}
-        (folder / "result.json").write_text(json.dumps(answer))
+def file_processes():
+    """Lava processes that write spikes and voltages straight to a file, and their models.
+
+    Lava's own sinks hand their buffers back one number at a time, which takes longer than the run.
+    """
+    from lava.magma.core.decorator import implements, requires, tag
+    from lava.magma.core.model.py.model import PyLoihiProcessModel
+    from lava.magma.core.model.py.ports import PyInPort, PyRefPort
+    from lava.magma.core.model.py.type import LavaPyType
+    from lava.magma.core.process.ports.ports import InPort, RefPort
+    from lava.magma.core.process.process import AbstractProcess
+    from lava.magma.core.resources import CPU
+    from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
+
+    class SpikeFile(AbstractProcess):
+        def __init__(self, *, shape, path):
+            super().__init__(shape=shape, path=path)
+            self.a_in = InPort(shape=shape)
+
+    @implements(proc=SpikeFile, protocol=LoihiProtocol)
+    @requires(CPU)
+    @tag("fixed_pt")
+    class SpikeFileModel(PyLoihiProcessModel):
+        a_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
+
+        def run_spk(self):
+            append(self.proc_params["path"], self.a_in.recv().astype(np.uint8))
+
+    class VoltageFile(AbstractProcess):
+        def __init__(self, *, shape, path):
+            super().__init__(shape=shape, path=path)
+            self.state = RefPort(shape=shape)
+
+    @implements(proc=VoltageFile, protocol=LoihiProtocol)
+    @requires(CPU)
+    @tag("fixed_pt")
+    class VoltageFileModel(PyLoihiProcessModel):
+        state: PyRefPort = LavaPyType(PyRefPort.VEC_DENSE, np.int32)
+
+        def post_guard(self):
+            return True
+
+        def run_post_mgmt(self):
+            append(self.proc_params["path"], self.state.read().astype(np.int32))
+
+    return SpikeFile, SpikeFileModel, VoltageFile, VoltageFileModel
+
+
+def append(path, array):
+    """Add the bytes of an array to a file."""
+    with Path(path).open("ab") as file:
+        file.write(array.tobytes())
+
+
+STATE = ("du", "dv", "vth", "bias_mant", "bias_exp", "u0", "v0")
+
+
+def connect(weights, projection, batch):
+    """The synapses of every sample, block by block."""
+    from lava.proc.dense.process import DelayDense, Dense
+    from lava.proc.sparse.process import Sparse
+
+    exponent, delay = projection["exponent"], projection["delay"]
+    if delay:
+        whole = np.kron(np.eye(batch, dtype=np.int32), weights)
+        return DelayDense(weights=whole, delays=np.full(whole.shape, delay), weight_exp=exponent)
+    if batch == 1:
+        return Dense(weights=weights, weight_exp=exponent)
+    whole = sparse.kron(sparse.eye(batch, dtype=np.int32), weights, format="csr").astype(np.int32)
+    return Sparse(weights=whole, weight_exp=exponent, num_message_bits=1)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main())

@@ -1,276 +1,217 @@
-"""From a float graph to an integer program, with everything that was rounded on the way.
-
-The map is exact in float (LIF: `du = 1`, `dv = dt/τ`, weights `r dt/τ · W`, bias `dt/τ (v_leak − v_reset)`
-plus `r dt/τ · b`, threshold `v_threshold − v_reset`, because the chip resets to 0). CubaLIF: `du = dt/τ_syn`
-and a constant input c becomes the bias `c` with the initial current `−c`. What rounds is then: decays to
-1/4096, weights to 8 bits, thresholds to 17 bits, biases to 13 bits with an exponent.
-
-Every neuron has a scale of its own (counts per model unit), the largest for which its largest weight
-uses all 8 bits, its threshold fits, its current cannot wrap, and its voltage has room below.
-"""
+"""From a NIR graph to a chip's integers, with a list of everything that was approximated."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import nir
 import numpy as np
 
-from hardware_targets.loihi.limits import (
-    ALIGN,
-    BIAS_EXPONENT_MAX,
-    BIAS_MANTISSA_MAX,
-    DECAY_UNITY,
-    STATE_LIMIT,
-    THRESHOLD_MAX,
-    WEIGHT_EXPONENT_MAX,
-    WEIGHT_MAX_MIXED,
-    WEIGHT_MAX_ONE_SIGN,
-)
-from hardware_targets.loihi.program import Connection, Population, Program
-from hardware_targets.loihi.wiring import Synapses, Wiring, wire
+from hardware_targets.loihi import limits, quantise
+from hardware_targets.loihi.program import Population, Program, Projection
+from hardware_targets.loihi.wiring import Wire, Wiring, fold, node_shape
+from neurospin.errors import TargetError
+from neurospin.graph.order import SPIKING
 
-ROOM = 64  # thresholds of room below for a voltage that no bound limits
+Approximation = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class _Neuron:
-    """A population in float: per step, `u ← α u + Σ w s`, `v ← λ v + u + b`; spike where `v > θ`."""
+def compile(graph: nir.NIRGraph, dt: float) -> Program:
+    """Compile a graph for the chip.
 
-    alpha: np.ndarray
-    lam: np.ndarray
-    gain: np.ndarray  # synaptic input to u
-    bias: np.ndarray
-    u0: np.ndarray
-    v0: np.ndarray
-    theta: np.ndarray | None
-    offset: np.ndarray
-
-
-def compile_graph(graph: nir.NIRGraph, dt: float) -> Program:
-    """The integer program of a graph.
+    Chains of linear nodes become one matrix of synapses; each synapse takes one step, so that a
+    population at depth k runs k steps late, starts from a state that was wound back by k steps, and
+    shorter paths get a delay. A loop over several populations has a synapse too many: it takes longer
+    than in the graph, which `approximations` states.
 
     Args:
-        graph: one that `limits.check` finds no problem with.
+        graph: a NIR graph of linear nodes and IF, LIF, CubaLIF, LI, CubaLI; nested graphs and loops included.
         dt: step in seconds.
 
     Raises:
-        TargetError: a loop that no connection can carry, or an output that is no population.
+        TargetError: the graph does not fit the chip; `check` lists every reason.
     """
-    wiring = wire(graph, dt)
-    told: list[dict[str, Any]] = []
-    populations: dict[str, Population] = {}
-    connections: list[Connection] = []
-    for name in wiring.neurons:
-        incoming = [s for s in wiring.synapses if s.target == name]
-        size = int(np.prod(wiring.shapes[name]))
-        neuron = _neuron(wiring.plan.nodes[name], dt, wiring.constants[name], size)
-        scale, exponents = _scale(neuron, incoming)
-        populations[name] = _population(name, neuron, scale, wiring.depth[name], told)
-        for synapses, exponent in zip(incoming, exponents, strict=True):
-            weights = _weights(name, synapses, neuron, scale, exponent, told)
-            source = _relayed(synapses, wiring, populations, connections)
-            connections.append(Connection(source, name, weights, exponent))
-    (start,) = wiring.plan.inputs
-    shown = {name: wiring.shapes[name] for name in wiring.neurons}
-    inputs = int(np.prod(wiring.shapes[start]))
-    return Program(start, inputs, populations, connections, wiring.output, shown[wiring.output], shown, told)
+    problems = limits.check(graph, dt)
+    if problems:
+        first = problems[0]
+        raise TargetError(f"loihi: {first.node or 'graph'}", first.limit, first.value, first.fix)
+    wiring = fold(graph, dt)
+    depth = _depths(wiring)
+    populations, projections = [], []
+    approximations: list[Approximation] = []
+    for name, node in wiring.nodes.items():
+        wires = [wire for wire in wiring.wires if wire.target == name]
+        population, synapses, notes = _population(name, node, wires, wiring.drive[name], depth, dt)
+        populations.append(population)
+        projections += synapses
+        approximations += notes
+    return Program(
+        dt, wiring.input, wiring.input_shape, wiring.output, wiring.output_shape,
+        tuple(populations), tuple(projections), tuple(approximations),
+    )  # fmt: skip
 
 
-def _neuron(node: Any, dt: float, constant: np.ndarray, size: int) -> _Neuron:
-    """The float neuron, shifted so that it resets to 0."""
+def _depths(wiring: Wiring) -> dict[str, int]:
+    """How many steps each population runs late; the fewest that let every synapse take its step.
 
-    def get(field: str, default: float) -> np.ndarray:
-        value = getattr(node, field, None)
-        return np.full(size, default) if value is None else np.ravel(np.asarray(value, dtype=np.float64))
-
-    r, spiking = get("r", 1.0), getattr(node, "v_threshold", None) is not None
-    tau = getattr(node, "tau", None)
-    tau = getattr(node, "tau_mem", None) if tau is None else tau
-    rate = np.full(size, dt) if tau is None else dt / np.ravel(np.asarray(tau, dtype=np.float64))
-    lam = np.ones(size) if tau is None else 1 - rate
-    offset = get("v_reset", 0.0) if spiking else np.zeros(size)
-    bias = np.zeros(size) if tau is None else rate * (get("v_leak", 0.0) - offset)
-    theta = get("v_threshold", 0.0) - offset if spiking else None
-    if getattr(node, "tau_syn", None) is None:
-        return _Neuron(
-            np.zeros(size), lam, rate * r, bias + rate * r * constant, np.zeros(size), -offset, theta, offset
-        )
-    synapse = dt / get("tau_syn", 1.0)
-    steady = rate * r * get("w_in", 1.0) * constant
-    gain = rate * r * synapse * get("w_in", 1.0)
-    return _Neuron(1 - synapse, lam, gain, bias + steady, -steady, -offset, theta, offset)
-
-
-def _scale(neuron: _Neuron, incoming: list[Synapses]) -> tuple[np.ndarray, list[int]]:
-    """Counts per model unit of every neuron, and the weight exponent of every connection."""
-    size = len(neuron.lam)
-    matrices = [neuron.gain[:, None] * s.matrix for s in incoming]
-    up = sum((np.maximum(m, 0).sum(1) for m in matrices), np.zeros(size))
-    down = sum((np.maximum(-m, 0).sum(1) for m in matrices), np.zeros(size))
-    push = np.maximum(up, down)
-    current = push / np.maximum(1 - neuron.alpha, 1e-12) + np.abs(neuron.u0)
-    with np.errstate(divide="ignore"):
-        reach = (current + np.abs(neuron.bias)) / (1 - neuron.lam)
-    if neuron.theta is None:
-        room = 2 * reach + np.abs(neuron.v0)  # a readout must stay far below the largest threshold
-        threshold_limit = np.full(size, np.inf)
-    else:
-        room = np.maximum(neuron.theta + current, np.minimum(reach + np.abs(neuron.v0), ROOM * neuron.theta))
-        threshold_limit = THRESHOLD_MAX * 2**ALIGN / neuron.theta
-    with np.errstate(divide="ignore"):
-        limits = [
-            threshold_limit,
-            (STATE_LIMIT - 1) / np.maximum(current, 1e-300),
-            (STATE_LIMIT - 1) / np.maximum(room, 1e-300),
-            (BIAS_MANTISSA_MAX << BIAS_EXPONENT_MAX) / np.maximum(np.abs(neuron.bias), 1e-300),
-        ]
-    most = np.minimum(np.min(limits, axis=0), 2.0**40)
-    largest = np.max([np.zeros(size), *(np.abs(m).max(1) for m in matrices)], axis=0)
-    used = largest > 0
-    unit = 2**ALIGN * WEIGHT_MAX_MIXED
-    shift = 0
-    if used.any():
-        shift = int(np.clip(np.floor(np.log2((most * largest)[used] / unit).min()), 0, WEIGHT_EXPONENT_MAX))
-    scale = np.where(
-        used, np.minimum(unit * 2.0**shift / np.where(used, largest, 1.0), most), np.minimum(most, 2.0**20)
-    )
-    # the largest weight of a row becomes a whole even mantissa, so that binary weights are exact
-    mantissa = scale * largest / (2**ALIGN * 2.0**shift)
-    even = 2 * np.floor(mantissa / 2 + 1e-9)
-    if neuron.theta is not None:
-        even = _best_for_threshold(even, neuron.theta / np.where(used, largest, 1.0) * 2.0**shift, matrices)
-    scale = np.where(used & (even >= 2), scale * even / np.where(used, mantissa, 1.0), scale)
-    exponents = []
-    for m in matrices:
-        peak = float((scale[:, None] * np.abs(m)).max(initial=0.0)) / unit
-        exponents.append(int(np.clip(np.ceil(np.log2(peak) - 1e-9), 0, WEIGHT_EXPONENT_MAX)) if peak > 0 else 0)
-    return scale, exponents
-
-
-def _best_for_threshold(even: np.ndarray, counts: np.ndarray, matrices: list[np.ndarray]) -> np.ndarray:
-    """For rows whose weights are all of one size: the mantissa at which the threshold rounds least.
-
-    Any mantissa holds such a row exactly; `counts` is the threshold per unit of the mantissa.
+    A back edge that would make some loop run ahead of itself is left out; `_projection` says so.
     """
-    sizes = np.concatenate([np.abs(m) for m in matrices], axis=1) if matrices else np.zeros((len(even), 0))
-    one_size = ((sizes == 0) | (np.abs(sizes - sizes.max(1, initial=0.0)[:, None]) <= 1e-6 * sizes)).all(1)
-    tried = np.maximum(even[:, None] - 2 * np.arange(64), 2)
-    exact = tried * counts[:, None]
-    error = np.abs(exact - np.rint(exact)) / np.maximum(exact, 1e-300)
-    best = tried[np.arange(len(even)), (error + 1e-12 * np.arange(64)).argmin(1)]
-    return np.where(one_size & (even >= 2), best, even)
+    kept = [wire for wire in wiring.wires if not wire.back]
+    depth = _relax(wiring, kept)
+    assert depth is not None  # without back edges there is no loop
+    for wire in (w for w in wiring.wires if w.back):
+        tried = _relax(wiring, [*kept, wire])
+        if tried is not None:
+            kept, depth = [*kept, wire], tried
+    return depth
 
 
-def _weights(
-    name: str, synapses: Synapses, neuron: _Neuron, scale: np.ndarray, exponent: int, told: list[dict[str, Any]]
-) -> np.ndarray:
-    """8-bit mantissas, and what rounding them did."""
-    wanted = scale[:, None] * neuron.gain[:, None] * synapses.matrix / 2.0 ** (ALIGN + exponent)
-    mixed = bool((wanted > 0).any() and (wanted < 0).any())
-    step, limit = (2, WEIGHT_MAX_MIXED) if mixed else (1, WEIGHT_MAX_ONE_SIGN)
-    rounded = np.clip(np.rint(wanted / step) * step, -limit, limit).astype(np.int64)
-    worst = float(np.abs(rounded - wanted).max(initial=0.0)) / max(float(np.abs(wanted).max(initial=0.0)), 1e-300)
-    where = f"{synapses.source} -> {name}"
-    if worst > 1e-9:
-        told.append({"node": where, "what": "weights rounded; largest error over largest weight", "size": worst})
-    zeroed = int(((rounded == 0) & (synapses.matrix != 0)).sum())
-    if zeroed:
-        told.append({"node": where, "what": "weights rounded to zero", "size": zeroed})
-    clipped = int((np.abs(wanted) > limit + step / 2).sum())
-    if clipped:
-        told.append({"node": where, "what": "weights clipped", "size": clipped})
-    return rounded
+def _relax(wiring: Wiring, wires: list[Wire]) -> dict[str, int] | None:
+    """Longest paths from the input; `None` where a loop has no end."""
+    depth = dict.fromkeys([wiring.input, *wiring.nodes], 0)
+    for _ in range(len(depth) + 1):
+        late = [w for w in wires if depth[w.source] + 1 - w.held > depth[w.target]]
+        if not late:
+            return depth
+        for w in late:
+            depth[w.target] = max(depth[w.target], depth[w.source] + 1 - w.held)
+    return None
 
 
-def _population(name: str, neuron: _Neuron, scale: np.ndarray, depth: int, told: list[dict[str, Any]]) -> Population:
-    """Decays, thresholds, biases and the state before the first chip step."""
-    dv = np.rint(DECAY_UNITY * (1 - neuron.lam)).astype(np.int64)
-    du = np.clip(np.rint(DECAY_UNITY * (1 - neuron.alpha)).astype(np.int64) - 1, 0, DECAY_UNITY - 1)
-    lam, alpha = 1 - dv / DECAY_UNITY, 1 - (du + 1) / DECAY_UNITY
-    for what, exact, got in (("voltage", neuron.lam, lam), ("current", neuron.alpha, alpha)):
-        with np.errstate(divide="ignore", invalid="ignore"):
-            error = np.nan_to_num(np.abs((got - exact) / (1 - exact)), nan=0.0, posinf=0.0)
-        if error.max() > 1e-9:
-            told.append(
-                {"node": name, "what": f"decay of {what} rounded; largest relative error", "size": float(error.max())}
-            )
-    if neuron.theta is None:
-        vth = np.full(len(lam), THRESHOLD_MAX, dtype=np.int64)
-    else:
-        exact = neuron.theta * scale / 2**ALIGN
-        vth = np.clip(np.rint(exact), 1, THRESHOLD_MAX).astype(np.int64)
-        error = float(np.abs(vth / exact - 1).max())
-        if error > 1e-9:
-            told.append({"node": name, "what": "threshold rounded; largest relative error", "size": error})
+def _population(
+    name: str, node: nir.NIRNode, wires: list[Wire], drive: np.ndarray, depth: dict[str, int], dt: float
+) -> tuple[Population, list[Projection], list[Approximation]]:
+    neuron = quantise.model(node, drive, dt)
+    matrices = [neuron.gain[:, None] * wire.matrix for wire in wires]
+    scale, found = quantise.weights(neuron, matrices, depth[name])
+    du, dv = quantise.decays(neuron)
+    spiking = isinstance(node, SPIKING)
+    vth = np.full(drive.shape, limits.THRESHOLD)
+    if spiking:
+        vth = quantise.threshold_register(neuron.threshold, scale).astype(np.int64)
     mantissa, exponent = _bias(neuron.bias * scale)
-    got = mantissa << exponent
-    off = np.abs(got - neuron.bias * scale)
-    if off.max(initial=0.0) > 1e-6:
-        unit = neuron.theta if neuron.theta is not None else np.maximum(np.abs(neuron.bias), 1e-300)
-        size = float((off / scale / unit).max())
-        what = "of the threshold" if neuron.theta is not None else "of the bias"
-        told.append({"node": name, "what": f"bias rounded; largest error, share {what}", "size": size})
-    u0, v0 = _rewound(name, neuron, got / scale, alpha, lam, depth, told)
-    state = [np.clip(np.rint(x * scale), 1 - STATE_LIMIT, STATE_LIMIT - 1).astype(np.int64) for x in (u0, v0)]
-    return Population(
-        name, du, dv, vth, mantissa, exponent, state[0], state[1], neuron.theta is not None, scale, neuron.offset, depth
+    bias = mantissa << exponent
+    start_u = np.where(du + 1 < limits.DECAY_ONE, np.rint(neuron.u0 * scale), 0).astype(np.int64)
+    start_v = np.rint(neuron.v0 * scale).astype(np.int64)
+    ceiling = vth << limits.SHIFT
+    u0, v0 = quantise.rewind(start_u, start_v, du, dv, bias, ceiling, depth[name])
+    population = Population(
+        name,
+        node_shape(node),
+        spiking,
+        depth[name],
+        du,
+        dv,
+        vth,
+        mantissa,
+        exponent,
+        u0,
+        v0,
+        scale,
+        neuron.zero,
     )
+    projections, notes = [], []
+    for wire, matrix, weights in zip(wires, matrices, found, strict=True):
+        delay, late = _delay(wire, depth)
+        projections.append(Projection(wire.source, name, weights.mantissas, weights.exponent, delay))
+        if late:
+            what = f"the loop from {wire.source} back to {name} takes more steps than in the graph"
+            notes.append({"node": name, "what": what, "size": late})
+        notes += _weight_notes(wire, matrix, weights, scale)
+    notes += _neuron_notes(neuron, population, start_u, start_v)
+    clips = quantise.reach(neuron, matrices).low * scale > limits.STATE
+    if spiking and clips.any():
+        what = "voltage stops where inhibition goes on, this many thresholds below the reset"
+        notes.append({"node": name, "what": what, "size": float((limits.STATE / (vth << limits.SHIFT))[clips].min())})
+    return population, projections, notes
 
 
-def _bias(wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """13-bit mantissa and exponent 0 to 7 of every bias."""
-    size = np.abs(wanted)
-    exponent = np.ceil(np.log2(np.maximum(size, 1.0) / BIAS_MANTISSA_MAX)).clip(0, BIAS_EXPONENT_MAX).astype(np.int64)
-    mantissa = np.rint(wanted / 2.0**exponent).clip(-BIAS_MANTISSA_MAX, BIAS_MANTISSA_MAX).astype(np.int64)
-    return mantissa, exponent
+def _bias(value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mantissa and the smallest exponent that holds each bias."""
+    size = np.maximum(np.abs(value) / limits.BIAS_MANTISSA, 1.0)
+    exponent = np.clip(np.ceil(np.log2(size)), 0, limits.BIAS_EXPONENT).astype(np.int64)
+    mantissa = np.clip(np.rint(value / 2.0**exponent), -limits.BIAS_MANTISSA, limits.BIAS_MANTISSA)
+    return mantissa.astype(np.int64), exponent
 
 
-def _rewound(
-    name: str,
-    neuron: _Neuron,
-    bias: np.ndarray,
-    alpha: np.ndarray,
-    lam: np.ndarray,
-    depth: int,
-    told: list[dict[str, Any]],
-) -> tuple[np.ndarray, np.ndarray]:
-    """The state that reaches the graph's initial state after `depth` steps without input."""
-    u, v = neuron.u0.copy(), neuron.v0.copy()
-    early = np.zeros(len(v), dtype=bool)
-    for _ in range(depth):
-        if neuron.theta is not None:
-            early |= v > neuron.theta
-        with np.errstate(divide="ignore"):
-            v = (v - u - bias) / lam
-        u = np.where(alpha > 0, u / np.where(alpha > 0, alpha, 1.0), 0.0)
-    if neuron.theta is not None:
-        early |= v > neuron.theta
-    if early.any():
-        told.append({"node": name, "what": "neurons that spike before their input arrives", "size": int(early.sum())})
-    return u, v
+def _delay(wire: Wire, depth: dict[str, int]) -> tuple[int, int]:
+    """Extra steps of a projection, and by how many steps it arrives late all the same."""
+    lag = depth[wire.target] + wire.held - depth[wire.source]
+    if lag - 1 > limits.DELAY:
+        raise TargetError(
+            f"loihi: {wire.target}", f"delays of at most {limits.DELAY} steps", f"{lag - 1} from {wire.source}",
+            "shorten the delay or the path around it",
+        )  # fmt: skip
+    return max(lag - 1, 0), max(1 - lag, 0)
 
 
-def _relayed(
-    synapses: Synapses, wiring: Wiring, populations: dict[str, Population], connections: list[Connection]
-) -> str:
-    """The source, behind as many relays as its way to the target is too short.
+def _weight_notes(wire: Wire, matrix: np.ndarray, weights: quantise.Weights, scale: np.ndarray) -> list[Approximation]:
+    notes: list[Approximation] = []
+    unit = 2.0 ** (weights.exponent + limits.SHIFT)
+    off = np.abs(weights.mantissas * unit / scale[:, None] - matrix)
+    largest = np.abs(matrix).max(axis=1, keepdims=True)
+    relative = float(np.divide(off, largest, out=np.zeros_like(off), where=largest > 0).max())
+    source = f"from {wire.source}"
+    if relative > 1e-9:
+        what = f"weights {source} rounded to 8 bits: largest error, of the neuron's largest weight"
+        notes.append({"node": wire.target, "what": what, "size": relative})
+    zeroed = int(((weights.mantissas == 0) & (matrix != 0)).sum())
+    if zeroed:
+        notes.append({"node": wire.target, "what": f"weights {source} rounded to zero: count", "size": zeroed})
+    if weights.exponent < 0:
+        what = f"summed weights {source} shifted right: bits cut"
+        notes.append({"node": wire.target, "what": what, "size": -weights.exponent})
+    return notes
 
-    A relay fires one step after its input, whatever the past: its voltage holds nothing over a step.
-    """
-    wait = wiring.depth[synapses.target] - wiring.depth[synapses.source] - 1 + synapses.late
-    source = synapses.source
-    size = synapses.matrix.shape[1]
-    for number in range(wait):
-        name = f"{synapses.source}~{number + 1}"
-        if name not in populations:
-            zeros = np.zeros(size, dtype=np.int64)
-            full = np.full(size, DECAY_UNITY - 1, dtype=np.int64)
-            depth = wiring.depth[synapses.source] + number + 1
-            populations[name] = Population(
-                name, full, full, zeros + 1, zeros, zeros, zeros, zeros, True, np.ones(size), np.zeros(size), depth
-            )
-            connections.append(Connection(source, name, np.eye(size, dtype=np.int64) * WEIGHT_MAX_MIXED, 0))
-        source = name
-    return source
+
+def _neuron_notes(
+    neuron: quantise.Model, population: Population, start_u: np.ndarray, start_v: np.ndarray
+) -> list[Approximation]:
+    notes: list[Approximation] = []
+
+    def note(what: str, off: np.ndarray, scale: np.ndarray) -> None:
+        size = np.divide(np.abs(off), np.abs(scale), out=np.abs(off).astype(float), where=scale != 0)
+        if size.size and float(size.max()) > 1e-6:
+            notes.append({"node": population.name, "what": what, "size": float(size.max())})
+
+    one = limits.DECAY_ONE
+    note(
+        "current decay rounded to 12 bits: relative error",
+        (population.du + 1) / one - neuron.decay_u,
+        neuron.decay_u,
+    )
+    note(
+        "voltage decay rounded to 12 bits: relative error",
+        population.dv / one - neuron.decay_v,
+        neuron.decay_v,
+    )
+    reach = neuron.threshold if population.spiking else limits.STATE / population.scale
+    note(
+        "bias rounded to 13 bits: error, of the voltage range",
+        population.bias / population.scale - neuron.bias,
+        reach,
+    )
+    if population.spiking:
+        threshold = (population.vth << limits.SHIFT) / population.scale
+        note("threshold rounded to 17 bits: relative error", threshold - neuron.threshold, neuron.threshold)
+    u, v, fired = _forward(population)
+    off = np.where(population.du + 1 < limits.DECAY_ONE, u - start_u, 0) + v - start_v
+    note("start not wound back exactly: error, of the voltage range", off / population.scale, reach)
+    if fired:
+        what = "neurons spike before their input starts: count"
+        notes.append({"node": population.name, "what": what, "size": fired})
+    return notes
+
+
+def _forward(population: Population) -> tuple[np.ndarray, np.ndarray, int]:
+    """The state after `depth` steps without input, and how many neurons spiked on the way."""
+    one = limits.DECAY_ONE
+    u, v, fired = population.u0, population.v0, np.zeros(population.size, bool)
+    for _ in range(population.depth):
+        u = np.sign(u) * (np.abs(u) * (one - population.du - 1) // one)
+        v = np.sign(v) * (np.abs(v) * (one - population.dv) // one) + u + population.bias
+        v = np.clip(v, -limits.STATE, limits.STATE)
+        spike = (v > population.vth << limits.SHIFT) & population.spiking
+        fired |= spike
+        v = np.where(spike, 0, v)
+    return u, v, int(fired.sum())

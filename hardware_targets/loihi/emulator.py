@@ -1,164 +1,201 @@
-"""The integer program, run bit by bit as lava-nc 0.10 runs it, for many samples at once.
+"""The chip's integer arithmetic, vectorised over samples and neurons; equal to lava-nc 0.10 bit by bit.
 
-All numbers are whole and below 2⁵³, so float64 holds them exactly; the chip's `sign(x) · (|x| · c >> 12)`
-is `trunc(x · c / 4096)`. Sums of weights are taken by float32 matrix products while they stay below 2²⁴.
+All integers are held in float64, which is exact below 2⁵³: a decay is then one product and one
+`trunc`, and sums over synapses run as matrix products (in float32 where every partial sum stays below
+2²⁴, which is exact too). A population outside every loop gets its whole input in one product over time
+and samples; the members of a loop take one product for each step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from hardware_targets.loihi.limits import ALIGN, DECAY_UNITY, STATE_LIMIT
-from hardware_targets.loihi.program import Connection, Population, Program
+from hardware_targets.loihi import limits
+from hardware_targets.loihi.program import Population, Program, Projection
+
+CHUNK_BYTES = 64 << 20
+"""Memory that the currents of one population may take; larger batches run in parts."""
 
 
 @dataclass(frozen=True)
 class Emulation:
-    """What the program gave, as the chip emits it, `(time, batch, size)`.
+    """What a program gave; every array as the chip emits it, late by the population's depth.
 
     Attributes:
-        spikes: of every population asked for, int8.
-        voltages: of every population asked for, after the reset, int32.
-        fired: number of spikes of the input and of every population.
+        spikes: of each recorded population, uint8 `(time, batch, size)`.
+        voltages: of each population whose voltage was wanted, int32 `(time, batch, size)`, after the reset.
+        operations: `synaptic` (spikes times their synapses with a weight), `neuron_updates`, `spikes`.
     """
 
     spikes: dict[str, np.ndarray]
     voltages: dict[str, np.ndarray]
-    fired: dict[str, int]
+    operations: dict[str, float]
 
 
-def emulate(
-    program: Program, spikes: np.ndarray, record: Iterable[str] = (), voltages: Iterable[str] = ()
-) -> Emulation:
+def run(program: Program, spikes: np.ndarray, record: Iterable[str] = (), voltages: Iterable[str] = ()) -> Emulation:
     """Run a program.
 
     Args:
-        program: from `compile_graph`.
-        spikes: 0 or 1, shape `(time, batch, inputs)`.
-        record: populations whose spikes are wanted.
-        voltages: populations whose voltages are wanted.
+        program: the compiled graph.
+        spikes: input of zeros and ones, `(time, batch, size of the input)`.
+        record: names of populations whose spikes are wanted.
+        voltages: names of populations whose voltages are wanted.
     """
-    kept, traced = set(record), set(voltages)
-    given: dict[str, np.ndarray] = {program.input: spikes.astype(np.float32)}
-    result = Emulation({}, {}, {program.input: int(spikes.sum())})
-    for group, loop in _groups(program):
-        machines = {name: _Machine(program.populations[name], spikes.shape[:2], name in traced) for name in group}
-        links = [c for c in program.connections if c.target in machines]
-        inside = [c for c in links if loop and c.source in machines]
-        for c in links:
-            if c not in inside:
-                machines[c.target].add(_product(given[c.source], c))
-        products = [(_Step(c), machines[c.source], machines[c.target]) for c in inside]
-        for t in range(len(spikes)):
-            for machine in machines.values():
-                machine.arriving = None
-            for step, source, target in products:
-                if t:
-                    target.receive(step(source.spikes[t - 1]))
-            for machine in machines.values():
-                machine.step(t)
-        for name, machine in machines.items():
-            given[name] = machine.spikes
-            result.fired[name] = int(machine.spikes.sum(dtype=np.float64))
-            if name in kept:
-                result.spikes[name] = machine.spikes.astype(np.int8)
-            if machine.trace is not None:
-                result.voltages[name] = machine.trace
-    return result
+    record, voltages = tuple(record), tuple(voltages)
+    steps, batch, _ = spikes.shape
+    widest = max(population.size for population in program.populations)
+    part = max(1, CHUNK_BYTES // (8 * steps * widest))
+    pieces = [_run(program, spikes[:, i : i + part], record, voltages) for i in range(0, batch, part)]
+    return Emulation(
+        {name: np.concatenate([p.spikes[name] for p in pieces], axis=1) for name in record},
+        {name: np.concatenate([p.voltages[name] for p in pieces], axis=1) for name in voltages},
+        {key: sum(p.operations[key] for p in pieces) for key in pieces[0].operations},
+    )
 
 
-class _Step:
-    """One connection inside a loop, ready for one step at a time."""
+def _run(program: Program, spikes: np.ndarray, record: tuple[str, ...], voltages: tuple[str, ...]) -> Emulation:
+    steps, batch, _ = spikes.shape
+    given = {program.input: np.ascontiguousarray(spikes, np.float32)}
+    kept: dict[str, np.ndarray] = {}
+    synapses = {name: [_Synapses(p) for p in program.projections if p.target == name] for name in _names(program)}
+    for component in _components(program):
+        members = []
+        for name in component:
+            population = program.population(name)
+            outer = [s for s in synapses[name] if s.source not in component]
+            inner = [s for s in synapses[name] if s.source in component]
+            current = np.zeros((steps, batch, population.size))
+            for synapse in outer:
+                synapse.add_all(given[synapse.source], current)
+            given[name] = np.zeros((steps, batch, population.size), np.float32)
+            if name in voltages:
+                kept[name] = np.empty((steps, batch, population.size), np.int32)
+            members.append(_Neurons(population, batch, current, given[name], kept.get(name), inner))
+        for t in range(steps):
+            for neurons in members:
+                for synapse in neurons.inner:
+                    synapse.add_step(given[synapse.source], t, neurons.current[t])
+            for neurons in members:
+                neurons.step(t)
+    operations = _operations(program, given, steps * batch)
+    return Emulation({name: given[name].astype(np.uint8) for name in record}, kept, operations)
 
-    def __init__(self, connection: Connection) -> None:
-        kind = _kind(connection)
-        self.weights = np.ascontiguousarray(connection.weights.T, dtype=kind) * kind(2.0**connection.exponent)
 
-    def __call__(self, spikes: np.ndarray) -> np.ndarray:
-        return spikes.astype(self.weights.dtype, copy=False) @ self.weights
+def _names(program: Program) -> list[str]:
+    return [population.name for population in program.populations]
 
 
-def _kind(connection: Connection) -> type[np.float32] | type[np.float64]:
-    """float32 where every sum of weights is below 2²⁴, and so exact."""
-    return np.float32 if np.abs(connection.weights).sum(1).max(initial=0) < 2**24 else np.float64
+def _components(program: Program) -> list[list[str]]:
+    """Populations in groups: those of a loop together, sources before targets."""
+    names = _names(program)
+    index = {name: i for i, name in enumerate(names)}
+    links = [(index[p.source], index[p.target]) for p in program.projections if p.source in index]
+    rows, columns = [a for a, _ in links], [b for _, b in links]
+    graph = coo_matrix((np.ones(len(links)), (rows, columns)), shape=(len(names), len(names)))
+    count, label = connected_components(graph, directed=True, connection="strong")
+    after = {(int(label[a]), int(label[b])) for a, b in links if label[a] != label[b]}
+    waiting, ordered = list(range(count)), []
+    while waiting:
+        ready = next(c for c in waiting if not any(b == c and a in waiting for a, b in after))
+        waiting.remove(ready)
+        ordered.append([name for name in names if label[index[name]] == ready])
+    return ordered
 
 
-def _product(spikes: np.ndarray, connection: Connection) -> np.ndarray:
-    """Sums of weights for a whole sequence, `(time, batch, size)`: one matrix product."""
-    kind = _kind(connection)
-    rows = spikes.reshape(-1, spikes.shape[-1]).astype(kind, copy=False)
-    sums = rows @ connection.weights.T.astype(kind) * kind(2.0**connection.exponent)
-    return sums.reshape(*spikes.shape[:2], -1)
+class _Synapses:
+    """One projection, ready for products."""
+
+    def __init__(self, projection: Projection) -> None:
+        self.source = projection.source
+        self.lag = 1 + projection.delay
+        self.cut = min(projection.exponent, 0)
+        unit = 2.0 ** (limits.SHIFT + max(projection.exponent, 0)) if self.cut == 0 else 1.0
+        weights = np.asarray(projection.weights, np.float64)
+        exact = np.abs(weights).sum(axis=1).max(initial=0) < 2**24
+        # a power of two as common factor leaves every partial sum as exact as it was
+        self.weights = np.ascontiguousarray((weights * unit).T, np.float32 if exact else np.float64)
+
+    def add_all(self, spikes: np.ndarray, current: np.ndarray) -> None:
+        """Add what arrives over the whole sequence, `(time, batch, target)`."""
+        steps, batch, size = spikes.shape
+        if self.lag < steps:
+            sums = spikes[: steps - self.lag].reshape(-1, size).astype(self.weights.dtype, copy=False) @ self.weights
+            current[self.lag :] += self._shift(sums).reshape(steps - self.lag, batch, -1)
+
+    def add_step(self, spikes: np.ndarray, t: int, current: np.ndarray) -> None:
+        """Add what arrives at step `t`, `(batch, target)`."""
+        if t >= self.lag:
+            current += self._shift(spikes[t - self.lag].astype(self.weights.dtype, copy=False) @ self.weights)
+
+    def _shift(self, sums: np.ndarray) -> np.ndarray:
+        if self.cut:
+            np.floor(np.multiply(sums, 2.0**self.cut, out=sums), out=sums)
+            sums *= 1 << limits.SHIFT
+        return sums
 
 
-class _Machine:
-    """One population at work."""
+@dataclass
+class _Neurons:
+    """One population with its state and its currents, ready to be stepped."""
 
-    def __init__(self, population: Population, shape: tuple[int, ...], traced: bool) -> None:
-        time, batch = shape
-        size = (batch, population.size)
-        self.keep_u = ((DECAY_UNITY - (population.du + 1)) / DECAY_UNITY).astype(np.float64)
-        self.keep_v = ((DECAY_UNITY - population.dv) / DECAY_UNITY).astype(np.float64)
-        self.threshold = (population.vth << ALIGN).astype(np.float64)
-        self.bias = population.bias.astype(np.float64)
-        self.u = np.broadcast_to(population.u0.astype(np.float64), size).copy()
-        self.v = np.broadcast_to(population.v0.astype(np.float64), size).copy()
-        self.fading = bool((self.keep_u != 0).any()) or bool(self.u.any())
-        self.spikes = np.zeros((time, *size), dtype=np.float32)
-        self.trace = np.zeros((time, *size), dtype=np.int32) if traced else None
-        self.whole: np.ndarray | None = None
-        self.arriving: np.ndarray | None = None
+    population: Population
+    batch: int
+    current: np.ndarray
+    spikes: np.ndarray
+    voltages: np.ndarray | None
+    inner: list[_Synapses]
+    u: np.ndarray = field(init=False)
+    v: np.ndarray = field(init=False)
 
-    def add(self, sums: np.ndarray) -> None:
-        """Sums of a connection for the whole sequence."""
-        self.whole = sums if self.whole is None else self.whole + sums
-
-    def receive(self, sums: np.ndarray) -> None:
-        """Sums of a connection inside a loop, for this step."""
-        self.arriving = sums if self.arriving is None else self.arriving + sums
+    def __post_init__(self) -> None:
+        p = self.population
+        shape = (self.batch, p.size)
+        self.u = np.array(np.broadcast_to(p.u0, shape), np.float64)
+        self.v = np.array(np.broadcast_to(p.v0, shape), np.float64)
+        self.keep_u = (limits.DECAY_ONE - p.du - 1) / limits.DECAY_ONE
+        self.keep_v = (limits.DECAY_ONE - p.dv) / limits.DECAY_ONE
+        self.bias = p.bias.astype(np.float64)
+        self.threshold = (p.vth << limits.SHIFT).astype(np.float64)
+        self.fired = np.empty(shape, bool)
 
     def step(self, t: int) -> None:
-        """One chip step; what a source fired in the step before arrives now."""
-        arriving = self.arriving
-        if t and self.whole is not None:
-            before = self.whole[t - 1]
-            arriving = before if arriving is None else arriving + before
-        u = np.trunc(self.u * self.keep_u) if self.fading else np.zeros_like(self.u)
-        if arriving is not None:
-            u += arriving * float(2**ALIGN)
-        if u.size and (u.max() > STATE_LIMIT or u.min() <= -STATE_LIMIT):
-            u = np.where(u > STATE_LIMIT, u - 2 * STATE_LIMIT, np.where(u <= -STATE_LIMIT, u + 2 * STATE_LIMIT, u))
-        v = np.trunc(self.v * self.keep_v)
+        u, v = self.u, self.v
+        np.multiply(u, self.keep_u, out=u)
+        np.trunc(u, out=u)
+        u += self.current[t]
+        self._wrap(u)
+        np.multiply(v, self.keep_v, out=v)
+        np.trunc(v, out=v)
         v += u
         v += self.bias
-        np.clip(v, 1 - STATE_LIMIT, STATE_LIMIT - 1, out=v)
-        fired = v > self.threshold
-        v[fired] = 0
-        self.spikes[t] = fired
-        if self.trace is not None:
-            self.trace[t] = v
-        self.u, self.v = u, v
+        np.clip(v, -limits.STATE, limits.STATE, out=v)
+        np.greater(v, self.threshold, out=self.fired)
+        np.copyto(v, 0.0, where=self.fired)
+        np.copyto(self.spikes[t], self.fired)
+        if self.voltages is not None:
+            np.copyto(self.voltages[t], v, casting="unsafe")
+
+    @staticmethod
+    def _wrap(u: np.ndarray) -> None:
+        """Beyond 2²³ a current comes in again from the other end, once; −2²³ itself does, 2²³ does not."""
+        bound = limits.STATE + 1
+        if u.max() > bound or u.min() <= -bound:
+            high, low = u > bound, u <= -bound
+            u[high] -= 2 * bound
+            u[low] += 2 * bound
 
 
-def _groups(program: Program) -> list[tuple[list[str], bool]]:
-    """Populations in the order of their signals; those that form a loop come together."""
-    names = list(program.populations)
-    index = {name: i for i, name in enumerate(names)}
-    edges = [(index[c.source], index[c.target]) for c in program.connections if c.source in index]
-    rows, columns = (np.array([e[k] for e in edges], dtype=int) for k in (0, 1))
-    links = coo_matrix((np.ones(len(edges)), (rows, columns)), shape=(len(names), len(names)))
-    count, label = connected_components(links, directed=True, connection="strong")
-    before: list[set[int]] = [set() for _ in range(count)]
-    for a, b in edges:
-        if label[a] != label[b]:
-            before[label[b]].add(int(label[a]))
-    loops = {int(label[a]) for a, b in edges if label[a] == label[b]}
-    done: list[int] = []
-    while len(done) < count:
-        done += [g for g in range(count) if g not in done and before[g] <= set(done)]
-    return [([n for n in names if label[index[n]] == g], g in loops) for g in done]
+def _operations(program: Program, given: dict[str, np.ndarray], updates: int) -> dict[str, float]:
+    """Counted work of a run."""
+    counts = {name: array.sum(axis=(0, 1), dtype=np.float64) for name, array in given.items()}
+    synaptic = sum(float(counts[p.source] @ (p.weights != 0).sum(axis=0)) for p in program.projections)
+    return {
+        "synaptic": synaptic,
+        "neuron_updates": float(updates * sum(p.size for p in program.populations)),
+        "spikes": float(sum(counts[p.name].sum() for p in program.populations)),
+    }

@@ -1,61 +1,133 @@
-"""The chip's number formats, and what a graph must be to run on it.
+"""What the chip can hold, and what of a graph it cannot.
 
-Formats: lava-nc 0.10, `lava.proc.lif` and `lava.proc.dense`, models tagged `fixed_pt`; Davies et al.,
-IEEE Micro 38, 2018, doi:10.1109/MM.2018.112130359.
+Widths of weights, decays, thresholds, biases and states: the process models of lava-nc 0.10
+(`lava.proc.lif`, `lava.proc.dense`), which follow the chip's registers. Cores and neurons: Davies et
+al. 2018, "Loihi: a neuromorphic manycore processor with on-chip learning", doi:10.1109/MM.2018.112130359.
 """
 
 from __future__ import annotations
 
+import math
+
 import nir
 import numpy as np
 
+from hardware_targets.loihi.wiring import POPULATION, Wiring, fold, node_shape
 from neurospin.errors import NeurospinError
-from neurospin.graph.contract import metadata, ports
-from neurospin.graph.order import SPIKING, order
+from neurospin.graph.contract import metadata
+from neurospin.graph.order import SPIKING, flatten
 from neurospin.target import Problem
 
-DECAY_UNITY = 4096  # decays are 12-bit fractions
-ALIGN = 6  # activations and thresholds are shifted by this much against u and v
-STATE_LIMIT = 2**23  # u wraps here; v clips one below
-THRESHOLD_MAX = 2**17 - 1
-BIAS_MANTISSA_MAX = 2**12 - 1
-BIAS_EXPONENT_MAX = 7
-WEIGHT_MAX_MIXED = 254  # mixed signs: even numbers
-WEIGHT_MAX_ONE_SIGN = 255
-WEIGHT_EXPONENT_MAX = 7
-
-NEURONS = (*SPIKING, nir.LI, nir.CubaLI)
+WEIGHT_SIGNED = 254
+"""Largest weight where signs are mixed: 8 bits, the lowest of them lost to the sign."""
+WEIGHT_ONE_SIGN = 255
+"""Largest weight where all have one sign."""
+WEIGHT_EXPONENT = (-8, 7)
+"""Exponent shared by all weights of a projection."""
+DECAY_ONE = 4096
+"""A decay of 1; decays have 12 bits."""
+THRESHOLD = (1 << 17) - 1
+"""Largest threshold, in units of 64."""
+BIAS_MANTISSA = (1 << 12) - 1
+"""Largest mantissa of a bias (13 bits with sign)."""
+BIAS_EXPONENT = 7
+"""Largest exponent of a bias."""
+STATE = (1 << 23) - 1
+"""Largest magnitude of current and voltage."""
+SHIFT = 6
+"""Inputs and thresholds stand this many bits above the lowest bit of the voltage."""
+DELAY = 63
+"""Largest extra delay of a synapse: 6 bits."""
+NEURONS_PER_CORE = 1024
+CORES = 128
 LINEAR = (
-    nir.Affine, nir.Linear, nir.Scale, nir.Flatten, nir.Conv1d, nir.Conv2d, nir.SumPool2d, nir.AvgPool2d,
-    nir.Input, nir.Output,
+    nir.Input, nir.Output, nir.Affine, nir.Linear, nir.Scale, nir.Flatten, nir.Conv1d, nir.Conv2d,
+    nir.SumPool2d, nir.AvgPool2d, nir.Delay,
 )  # fmt: skip
+"""Nodes without state that are folded into the synapses."""
 
 
-def check(graph: nir.NIRGraph) -> list[Problem]:
-    """Every reason why a graph cannot be compiled; never raises, never runs anything."""
+def check(graph: nir.NIRGraph, dt: float | None = None) -> list[Problem]:
+    """Every reason why a graph cannot be compiled; never raises, never runs.
+
+    Args:
+        graph: a NIR graph.
+        dt: step in seconds; default, the one that the graph records. Without either, what depends on
+            the step (a time constant shorter than it) is not looked at.
+    """
     try:
-        plan = order(graph)
+        return _check(graph, dt)
     except NeurospinError as error:
         return [Problem(error.where, error.expected, error.got, error.fix)]
-    problems = []
-    for kind, word in ((nir.Input, "one Input"), (nir.Output, "one Output")):
-        if len(ports(graph, kind)) != 1:
-            problems.append(Problem("", word, str(len(ports(graph, kind))), "split the graph"))
-    if metadata(graph).get("reset") == "subtract":
-        problems.append(
-            Problem("", "reset to a value", "reset by subtraction", 'train with reset="value", which the chip has')
-        )
-    for name, node in plan.nodes.items():
-        if isinstance(node, nir.Delay):
-            if np.unique(np.asarray(node.delay)).size > 1:
-                problems.append(Problem(name, "one delay for all lines", "several", "use one Delay per value"))
-        elif not isinstance(node, NEURONS + LINEAR):
-            kinds = "IF, LIF, CubaLIF, LI, CubaLI and linear nodes"
-            problems.append(Problem(name, kinds, type(node).__name__, "replace the node"))
-        for field in ("weight", "bias", "r", "w_in", "v_threshold"):
-            value = getattr(node, field, None)
-            if value is not None and not np.isfinite(np.asarray(value, dtype=np.float64)).all():
-                problems.append(Problem(name, f"finite {field}", "a value that is not", "train again"))
-    if not any(isinstance(node, NEURONS) for node in plan.nodes.values()):
-        problems.append(Problem("", "at least one neuron", "none", "add neurons"))
+    except Exception as error:  # a malformed graph must not break the list of problems
+        return [Problem("", "a well-formed graph", f"{type(error).__name__}: {error}", "check the graph's nodes")]
+
+
+def _check(graph: nir.NIRGraph, dt: float | None) -> list[Problem]:
+    recorded = metadata(graph)
+    step = dt if dt is not None else recorded.get("dt")
+    nodes, _ = flatten(graph)
+    problems = [problem for name, node in nodes.items() for problem in _node(name, node, step)]
+    if recorded.get("reset") == "subtract":
+        fix = "train with reset to a value (reset='value')"
+        problems.append(Problem("", "reset to a value", "reset by subtraction", fix))
+    used = cores(nodes)
+    if used > CORES:
+        fix = "make the network smaller or spread it over chips"
+        problems.append(Problem("", f"{CORES} cores of {NEURONS_PER_CORE} neurons", f"{used} cores", fix))
+    if not problems:
+        # without a step every delay is less than one, so that none is too long
+        problems = _delays(fold(graph, step if step is not None else math.inf))
     return problems
+
+
+def _node(name: str, node: nir.NIRNode, dt: float | None) -> list[Problem]:
+    kind = type(node).__name__
+    if not isinstance(node, (*LINEAR, *POPULATION)):
+        return [Problem(name, "a linear map, IF, LIF, CubaLIF, LI or CubaLI", kind, "replace the node")]
+    found = []
+    for key, value in vars(node).items():
+        if isinstance(value, np.ndarray) and value.dtype.kind == "f" and not np.isfinite(value).all():
+            found.append(Problem(f"{name}.{key}", "finite numbers", "nan or infinity", "train or clean the node"))
+    if isinstance(node, POPULATION) and not found:
+        found += _neuron(name, node, dt)
+    return found
+
+
+def _neuron(name: str, node: nir.NIRNode, dt: float | None) -> list[Problem]:
+    found = []
+    for key in ("tau", "tau_syn", "tau_mem"):
+        tau = getattr(node, key, None)
+        if tau is None:
+            continue
+        shortest = float(np.min(tau))
+        if shortest <= 0:
+            found.append(Problem(f"{name}.{key}", "a positive time constant", f"{shortest:g} s", "use a longer one"))
+        elif dt is not None and shortest < dt * (1 - 1e-6):
+            got = f"{shortest:g} s with dt = {dt:g} s"
+            found.append(Problem(f"{name}.{key}", "a time constant of a step or more", got, "use a smaller dt"))
+    if isinstance(node, SPIKING):
+        gap = float(np.min(np.asarray(node.v_threshold) - _reset(node)))
+        if gap < 0:
+            got = f"a threshold {-gap:g} below it"
+            found.append(Problem(f"{name}.v_threshold", "a threshold at or above v_reset", got, "raise v_threshold"))
+    return found
+
+
+def _reset(node: nir.NIRNode) -> np.ndarray:
+    value = getattr(node, "v_reset", None)
+    return np.zeros(1) if value is None else np.asarray(value)
+
+
+def _delays(wiring: Wiring) -> list[Problem]:
+    longest = max((wire.held for wire in wiring.wires), default=0)
+    if longest <= DELAY:
+        return []
+    node = next(w.target for w in wiring.wires if w.held == longest)
+    return [Problem(node, f"delays of at most {DELAY} steps", f"{longest} steps", "shorten the delay")]
+
+
+def cores(nodes: dict[str, nir.NIRNode]) -> int:
+    """Cores that the neurons fill when each core holds neurons of one node."""
+    sizes = [int(np.prod(node_shape(node))) for node in nodes.values() if isinstance(node, POPULATION)]
+    return sum(math.ceil(size / NEURONS_PER_CORE) for size in sizes)

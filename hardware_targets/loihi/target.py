@@ -1,25 +1,26 @@
-"""The Loihi target: the compiled program on the bit-exact emulator."""
+"""The target "loihi": a graph compiled to the chip's integers and run by the emulator."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import nir
 import numpy as np
 
 from hardware_targets.loihi import limits
-from hardware_targets.loihi.compiler import compile_graph
-from hardware_targets.loihi.emulator import emulate
-from hardware_targets.loihi.program import Population, Program
-from hardware_targets.loihi.wiring import wire
-from neurospin.errors import InputError, NeurospinError
-from neurospin.graph.contract import metadata
+from hardware_targets.loihi.compiler import compile
+from hardware_targets.loihi.emulator import Emulation
+from hardware_targets.loihi.emulator import run as emulate
+from hardware_targets.loihi.program import Program
+from neurospin.errors import InputError
+from neurospin.graph.contract import check_input, check_record
+from neurospin.graph.order import flatten
 from neurospin.target import Problem, Report
 
 
 class Loihi:
-    """Fixed-point arithmetic of Loihi, equal to lava-nc 0.10 in every spike. No chip was used."""
+    """Runs a graph in Loihi's integer arithmetic, on this machine; equal to lava-nc 0.10 `fixed_pt`."""
 
     name = "loihi"
 
@@ -28,92 +29,68 @@ class Loihi:
         return ""
 
     def check(self, graph: nir.NIRGraph) -> list[Problem]:
-        """What keeps the graph from being compiled; see `hardware_targets.loihi.limits`."""
-        return problems(graph)
+        """Every node, loop, reset and value that the chip cannot hold."""
+        return limits.check(graph)
 
     def run(
         self, graph: nir.NIRGraph, spikes: np.ndarray, *, dt: float, seed: int = 0, record: Iterable[str] = ()
     ) -> Report:
-        """Compile and emulate; `seed` changes nothing.
+        """Compile and run a graph on spikes of shape `(time, batch, *input)`.
+
+        Args:
+            graph: a NIR graph.
+            spikes: zeros and ones.
+            dt: step in seconds.
+            seed: changes nothing; the chip's arithmetic is deterministic.
+            record: names of neuron nodes whose output is wanted as well.
 
         Raises:
-            InputError: the input is not 0 or 1.
+            InputError: the input has the wrong shape or other values than 0 and 1.
+            TargetError: the graph does not fit the chip.
+            UnknownName: a recorded name is no neuron of the graph.
         """
-        wanted = tuple(record)
-        program = compile_graph(graph, dt)
-        lines = binary_lines(spikes)
-        spiking = [n for n in {*wanted, program.output} if program.populations[n].spiking]
-        silent = [n for n in {*wanted, program.output} if not program.populations[n].spiking]
-        result = emulate(program, lines, spiking, silent)
-        return report(program, result.spikes, result.voltages, result.fired, wanted, lines.shape[:2])
+        return execute(graph, spikes, dt, record, emulate)
 
 
-def problems(graph: nir.NIRGraph) -> list[Problem]:
-    """What keeps a graph from being compiled, its loops included."""
-    found = limits.check(graph)
-    if found:
-        return found
-    try:
-        wire(graph, float(metadata(graph).get("dt", 1e-3)))
-    except NeurospinError as error:
-        return [Problem(error.where, error.expected, error.got, error.fix)]
-    except (ValueError, TypeError, RuntimeError) as error:  # a malformed graph is a problem, not a crash
-        return [Problem("", "a well-formed graph", str(error), "read it with neurospin.read")]
-    return []
+Engine = Callable[[Program, np.ndarray, tuple[str, ...], tuple[str, ...]], Emulation]
 
 
-def binary_lines(spikes: np.ndarray) -> np.ndarray:
-    """The input as `(time, batch, lines)`, after every value is found to be 0 or 1."""
-    odd = int(((spikes != 0) & (spikes != 1)).sum())
+def execute(graph: nir.NIRGraph, spikes: np.ndarray, dt: float, record: Iterable[str], engine: Engine) -> Report:
+    """Compile a graph, run it on an engine of integer programs, and report in model units.
+
+    Args:
+        graph: a NIR graph.
+        spikes: zeros and ones, `(time, batch, *input)`.
+        dt: step in seconds.
+        record: names of neuron nodes whose output is wanted as well.
+        engine: what runs the program on `(time, batch, size of the input)`: the emulator, or Lava.
+    """
+    array = check_input(graph, spikes)
+    odd = int(((array != 0) & (array != 1)).sum())
     if odd:
-        raise InputError("spikes", "0 or 1, which is what the chip receives", f"{odd} other values", "encode as spikes")
-    return spikes.reshape(*spikes.shape[:2], -1)
-
-
-def model_voltage(population: Population, counts: np.ndarray) -> np.ndarray:
-    """Voltages in model units."""
-    return (counts / population.scale + population.offset).astype(np.float32)
-
-
-def report(
-    program: Program,
-    spikes: Mapping[str, np.ndarray],
-    voltages: Mapping[str, np.ndarray],
-    fired: Mapping[str, int],
-    wanted: tuple[str, ...],
-    shape: tuple[int, ...],
-) -> Report:
-    """What a run of the program gave, in the terms of the graph."""
-
-    def shown(name: str) -> np.ndarray:
-        population = program.populations[name]
-        values = spikes[name].astype(np.float32) if population.spiking else model_voltage(population, voltages[name])
-        return values.reshape(*shape, *program.shapes[name])
-
+        raise InputError("spikes", "zeros and ones", f"{odd} other values", "encode the input as spikes")
+    wanted = check_record(graph, record)
+    program = compile(graph, dt)
+    names = tuple(dict.fromkeys((program.output, *wanted)))
+    spiking = tuple(n for n in names if program.population(n).spiking)
+    readouts = tuple(n for n in names if not program.population(n).spiking)
+    steps, batch = array.shape[:2]
+    result = engine(program, array.reshape(steps, batch, -1), spiking, readouts)
+    outputs: dict[str, np.ndarray] = {}
+    for name in names:
+        population = program.population(name)
+        flat = result.spikes[name] if population.spiking else population.voltage(result.voltages[name])
+        outputs[name] = flat.astype(np.float32).reshape(steps, batch, *population.shape)
     info: dict[str, Any] = {
-        "latency": {name: program.populations[name].depth for name in wanted},
-        "approximations": program.approximations,
-        "arithmetic": "lava-nc 0.10 fixed point",
+        "latency": {name: program.population(name).depth for name in wanted},
+        "approximations": [dict(note) for note in program.approximations],
+        "populations": {p.name: p.size for p in program.populations},
+        "cores": limits.cores(flatten(graph)[0]),
+        "synapses": sum(int((p.weights != 0).sum()) for p in program.projections),
     }
-    return Report(
-        shown(program.output),
-        program.populations[program.output].depth,
-        operations(program, fired, shape),
-        {},
-        info,
-        {name: shown(name) for name in wanted},
-    )
-
-
-def operations(program: Program, fired: Mapping[str, int], shape: tuple[int, ...]) -> dict[str, float]:
-    """Work of a run: a synaptic operation per spike and synapse row, an update per neuron and step."""
-    steps = shape[0] * shape[1]
-    synaptic = sum(
-        fired.get(c.source, 0) * float((c.weights != 0).sum()) / max(1, c.weights.shape[1]) for c in program.connections
-    )
-    neurons = sum(p.size for p in program.populations.values())
-    total = sum(count for name, count in fired.items() if name != program.input)
-    return {"synaptic": synaptic, "neuron_updates": float(steps * neurons), "spikes": float(total)}
+    output = outputs[program.output].reshape(steps, batch, *program.output_shape)
+    records = {name: outputs[name] for name in wanted}
+    return Report(output, program.latency, result.operations, {}, info, records)
 
 
 target = Loihi()

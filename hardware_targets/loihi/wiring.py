@@ -1,146 +1,209 @@
-"""From a graph's linear nodes to synapses: one matrix per pair of populations, and the delay it needs."""
+"""A graph as populations and the matrices between them.
+
+Every chain of nodes without state is folded: from one population to the next there is one matrix for
+each number of steps that the signal is held back (1 for a back edge, d / dt for a Delay), and one
+constant drive (the biases on the way).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import nir
 import numpy as np
 import torch
+from torch import Tensor
 
-from hardware_targets.loihi.limits import NEURONS
-from neurospin.errors import TargetError
-from neurospin.graph.check import shapes
+from neurospin.errors import GraphError
 from neurospin.graph.operators import operator
-from neurospin.graph.order import Order, order
+from neurospin.graph.order import SPIKING, Order, order
+
+READOUT = (nir.LI, nir.CubaLI)
+POPULATION = (*SPIKING, *READOUT)
 
 
 @dataclass(frozen=True)
-class Synapses:
-    """The linear map from one source to one population; `late` counts the steps that the graph delays it."""
+class Wire:
+    """All that one population gets from another with the same delay.
+
+    Attributes:
+        source: name of a population or of the input.
+        target: name of a population.
+        held: steps by which the graph holds the signal back; 0 in a feed-forward edge.
+        back: whether the signal returns along a loop.
+        matrix: `(target, source)`, float64.
+    """
 
     source: str
     target: str
+    held: int
+    back: bool
     matrix: np.ndarray
-    late: int
 
 
 @dataclass(frozen=True)
 class Wiring:
-    """A graph as populations and synapses.
+    """The folded graph.
 
     Attributes:
-        plan: the graph's order.
-        shapes: shape of every flat node.
-        neurons: names of the populations.
-        synapses: one per source, population and delay.
-        constants: sum of the biases that reach each population, `(size,)`.
-        depth: chip steps by which each source lags behind the input; one per connection on the way.
-        output: the population that the graph's Output shows.
+        input: name of the input.
+        input_shape: its shape.
+        nodes: neuron nodes by name, sources before targets (loops aside).
+        wires: everything between them.
+        drive: constant input of each population, `(size,)`, float64.
+        output: name of the population that the graph gives.
+        output_shape: shape in which it gives it.
     """
 
-    plan: Order
-    shapes: dict[str, tuple[int, ...]]
-    neurons: list[str]
-    synapses: list[Synapses]
-    constants: dict[str, np.ndarray]
-    depth: dict[str, int]
+    input: str
+    input_shape: tuple[int, ...]
+    nodes: dict[str, nir.NIRNode]
+    wires: list[Wire]
+    drive: dict[str, np.ndarray]
     output: str
+    output_shape: tuple[int, ...]
 
 
-Key = tuple[str, int]
+Key = tuple[str, int, bool]
 
 
-def wire(graph: nir.NIRGraph, dt: float) -> Wiring:
-    """Fold the linear nodes between populations.
+@dataclass
+class _Signal:
+    """What flows out of a node: linear in the spikes of populations, plus a constant."""
+
+    parts: dict[Key, Tensor]
+    constant: Tensor
+
+    def __add__(self, other: _Signal) -> _Signal:
+        parts = dict(self.parts)
+        for key, matrix in other.parts.items():
+            parts[key] = parts[key] + matrix if key in parts else matrix
+        return _Signal(parts, self.constant + other.constant)
+
+    def held(self, steps: int, back: bool) -> _Signal:
+        parts = {(source, k + steps, b or back): m for (source, k, b), m in self.parts.items()}
+        return _Signal(parts, self.constant)
+
+
+@dataclass
+class _Folder:
+    plan: Order
+    dt: float
+    memo: dict[str, _Signal] = field(default_factory=dict)
+    open: set[str] = field(default_factory=set)
+
+    def into(self, name: str) -> _Signal:
+        """The sum of everything that arrives at a node."""
+        terms = [self.out_of(s) for s in self.plan.sources[name]]
+        terms += [self.out_of(s).held(1, back=True) for s in self.plan.delayed[name]]
+        if not terms:
+            raise GraphError(name, "an edge into the node", "none", "connect the node or remove it")
+        total = terms[0]
+        for term in terms[1:]:
+            if term.constant.shape != total.constant.shape:
+                shapes = f"{tuple(total.constant.shape)} and {tuple(term.constant.shape)}"
+                raise GraphError(name, "inputs of one shape", shapes, "make the shapes equal")
+            total = total + term
+        return total
+
+    def out_of(self, name: str) -> _Signal:
+        if name not in self.memo:
+            if name in self.open:
+                raise GraphError(name, "a neuron in every loop", "only nodes without one", "put a neuron into the loop")
+            self.open.add(name)
+            self.memo[name] = self._out_of(name)
+            self.open.remove(name)
+        return self.memo[name]
+
+    def _out_of(self, name: str) -> _Signal:
+        node = self.plan.nodes[name]
+        if name in self.plan.inputs or isinstance(node, POPULATION):
+            shape = node_shape(node)
+            size = int(np.prod(shape))
+            unit = torch.eye(size, dtype=torch.float64).reshape(size, *shape)
+            return _Signal({(name, 0, False): unit}, torch.zeros(shape, dtype=torch.float64))
+        arriving = self.into(name)
+        if isinstance(node, nir.Delay):
+            return self._delay(name, node, arriving)
+        apply = operator(name, node, torch.float64)
+        try:
+            constant = apply(arriving.constant.unsqueeze(0))
+            nothing = apply(torch.zeros_like(arriving.constant).unsqueeze(0))
+            parts = {key: apply(matrix) - nothing for key, matrix in arriving.parts.items()}
+        except (RuntimeError, IndexError) as error:
+            shape = tuple(arriving.constant.shape)
+            what = f"an input of shape {shape}: {error}"
+            raise GraphError(name, "an input of its own shape", what, "make the shapes equal") from error
+        return _Signal(parts, constant.squeeze(0))
+
+    def _delay(self, name: str, node: nir.Delay, arriving: _Signal) -> _Signal:
+        if bool(arriving.constant.any()):
+            raise GraphError(name, "a delay of spikes only", "a delayed bias", "put the bias after the delay")
+        steps = np.rint(np.broadcast_to(np.asarray(node.delay), arriving.constant.shape) / self.dt).astype(int)
+        total = _Signal({}, arriving.constant)
+        for d in np.unique(steps):
+            chosen = torch.from_numpy(np.ascontiguousarray(steps == d))
+            parts = {key: matrix * chosen for key, matrix in arriving.parts.items()}
+            total = total + _Signal(parts, arriving.constant).held(int(d), back=False)
+        return total
+
+
+def node_shape(node: nir.NIRNode) -> tuple[int, ...]:
+    """Shape of a node's output, without time and batch."""
+    return tuple(int(n) for n in np.atleast_1d(node.output_type["output"]))
+
+
+def fold(graph: nir.NIRGraph, dt: float) -> Wiring:
+    """The populations of a graph and the matrices between them.
+
+    Args:
+        graph: a NIR graph; nested graphs and loops included.
+        dt: step in seconds, which turns delays into steps.
 
     Raises:
-        TargetError: the output is no population, or a loop is longer than its connections can carry.
+        GraphError: the graph is malformed, or is not made of spiking populations and linear maps.
     """
     plan = order(graph)
-    forms = shapes(graph)
-    neurons = [n for c in plan.components for n in c if isinstance(plan.nodes[n], NEURONS)]
-    folded: dict[str, tuple[dict[Key, np.ndarray], np.ndarray]] = {}
-    synapses, constants = [], {}
-    for name in neurons:
-        terms, constant = _incoming(name, plan, forms, dt, folded)
-        synapses += [Synapses(source, name, matrix, late) for (source, late), matrix in terms.items()]
-        constants[name] = constant
-    (end,) = plan.outputs
-    shown = plan.sources[end] + plan.delayed[end]
-    if len(shown) != 1 or shown[0] not in neurons:
-        raise TargetError(f"node {end}", "one population before the Output", ", ".join(shown), "end with neurons")
-    return Wiring(plan, forms, neurons, synapses, constants, _depths(plan, neurons, synapses), shown[0])
+    for kind, names in (("Input", plan.inputs), ("Output", plan.outputs)):
+        if len(names) != 1:
+            raise GraphError("graph", f"one {kind}", f"{len(names)}", f"give the graph one {kind} node")
+    folder = _Folder(plan, dt)
+    names = [name for component in plan.components for name in component]
+    nodes = {name: plan.nodes[name] for name in names if isinstance(plan.nodes[name], POPULATION)}
+    wires: list[Wire] = []
+    drive: dict[str, np.ndarray] = {}
+    for name, node in nodes.items():
+        arriving = folder.into(name)
+        if tuple(arriving.constant.shape) != node_shape(node):
+            got = f"an input of shape {tuple(arriving.constant.shape)}"
+            raise GraphError(name, f"an input of shape {node_shape(node)}", got, "make the shapes equal")
+        drive[name] = arriving.constant.reshape(-1).numpy()
+        for (source, held, back), matrix in arriving.parts.items():
+            if isinstance(plan.nodes[source], READOUT):
+                raise GraphError(source, "a readout that feeds the output only", f"an edge to {name}", "use LIF")
+            flat = np.ascontiguousarray(matrix.reshape(matrix.shape[0], -1).numpy().T)
+            if flat.any():
+                wires.append(Wire(source, name, held, back, flat))
+    output, output_shape = _output(plan, folder)
+    return Wiring(plan.inputs[0], node_shape(plan.nodes[plan.inputs[0]]), nodes, wires, drive, output, output_shape)
 
 
-def _incoming(
-    name: str,
-    plan: Order,
-    forms: dict[str, tuple[int, ...]],
-    dt: float,
-    folded: dict[str, tuple[dict[Key, np.ndarray], np.ndarray]],
-) -> tuple[dict[Key, np.ndarray], np.ndarray]:
-    """What reaches a node: a matrix per source and delay, and a constant."""
-    total: dict[Key, np.ndarray] = {}
-    constant: np.ndarray | None = None
-    edges = [(s, 0) for s in plan.sources[name]] + [(s, 1) for s in plan.delayed[name]]
-    for source, late in edges:
-        terms, offset = _through(source, plan, forms, dt, folded)
-        for (origin, before), matrix in terms.items():
-            key = (origin, before + late)
-            total[key] = total[key] + matrix if key in total else matrix
-        constant = offset if constant is None else constant + offset
-    assert constant is not None
-    return total, constant
-
-
-def _through(
-    name: str,
-    plan: Order,
-    forms: dict[str, tuple[int, ...]],
-    dt: float,
-    folded: dict[str, tuple[dict[Key, np.ndarray], np.ndarray]],
-) -> tuple[dict[Key, np.ndarray], np.ndarray]:
-    """What a node gives, in terms of populations and inputs."""
-    if name in folded:
-        return folded[name]
-    node, size = plan.nodes[name], int(np.prod(forms[name]))
-    if isinstance(node, NEURONS) or name in plan.inputs:
-        result = ({(name, 0): np.eye(size)}, np.zeros(size))
-    else:
-        terms, constant = _incoming(name, plan, forms, dt, folded)
-        if isinstance(node, nir.Delay):
-            steps = int(np.rint(float(np.ravel(node.delay)[0]) / dt))
-            result = ({(origin, late + steps): m for (origin, late), m in terms.items()}, constant)
-        else:
-            before = (plan.sources[name] + plan.delayed[name])[0]
-            apply = operator(name, node, torch.float64)
-
-            def image(columns: np.ndarray) -> np.ndarray:
-                rows = torch.from_numpy(np.ascontiguousarray(columns.T)).reshape(-1, *forms[before])
-                return apply(rows).reshape(columns.shape[1], -1).numpy().T
-
-            origin_ = image(np.zeros((int(np.prod(forms[before])), 1)))
-            result = (
-                {key: image(matrix) - origin_ for key, matrix in terms.items()},
-                image(constant[:, None])[:, 0],
-            )
-    folded[name] = result
-    return result
-
-
-def _depths(plan: Order, neurons: list[str], synapses: list[Synapses]) -> dict[str, int]:
-    """The longest way from the input, in connections that carry the present step."""
-    depth = {**dict.fromkeys(plan.inputs, 0), **dict.fromkeys(neurons, 1)}
-    for _ in range(len(neurons) + 1):
-        changed = False
-        for s in synapses:
-            wanted = depth[s.source] + 1 - s.late
-            if depth[s.target] < wanted:
-                depth[s.target], changed = wanted, True
-        if not changed:
-            return depth
-    raise TargetError(
-        "graph", "loops that carry the previous step", "a loop over several layers",
-        "let the loop return to the layer that it leaves, or put a Delay of one step per layer into it",
-    )  # fmt: skip
+def _output(plan: Order, folder: _Folder) -> tuple[str, tuple[int, ...]]:
+    """The population behind the graph's output."""
+    name = plan.outputs[0]
+    arriving = folder.into(name)
+    keys = list(arriving.parts)
+    if len(keys) != 1:
+        got = ", ".join(sorted({k[0] for k in keys})) or "nothing"
+        raise GraphError(name, "the output of one population", got, "give one population to the output")
+    source, held, _ = keys[0]
+    if source in plan.inputs or held:
+        raise GraphError(name, "the present output of a population", source, "end the graph with LIF or LI")
+    matrix = arriving.parts[keys[0]]
+    flat = matrix.reshape(matrix.shape[0], -1)
+    if flat.shape[0] != flat.shape[1] or not torch.equal(flat, torch.eye(flat.shape[0], dtype=flat.dtype)):
+        got = f"a weighted sum of the output of {source}"
+        raise GraphError(name, "a population as it is", got, "end the graph with LI (a readout) or LIF")
+    if bool(arriving.constant.any()):
+        raise GraphError(name, "a population as it is", "a bias after it", "end the graph with LI or LIF")
+    return source, tuple(arriving.constant.shape)
