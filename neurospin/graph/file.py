@@ -19,7 +19,7 @@ import numpy as np
 from neurospin.errors import GraphError, unknown_name
 from neurospin.files import existing, replacing
 from neurospin.graph.check import FIELDS, NUMBERS, TIMES, shapes, validate
-from neurospin.graph.hdf5 import opened, tree
+from neurospin.graph.hdf5 import tree
 
 
 class GraphWarning(UserWarning):
@@ -38,8 +38,7 @@ def read(path: str | os.PathLike[str]) -> nir.NIRGraph:
         GraphError: not a NIR file, damaged, unsafe, or malformed; names node, field and value.
     """
     place = existing(path)
-    with opened(place) as file:
-        content = tree(file, place)
+    content = tree(place)
     repairs: list[str] = []
     if "version" not in content:
         repairs.append("no version: read as 1.0")
