@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from neurospin.errors import InputError, unknown_name
 from neurospin.neurons import Neuron, Rate
-from neurospin.synapses import Synapse
+from neurospin.synapses import Delay, Synapse
 from neurospin.types import Spikes, State
 from neurospin.weights import Binary
 
@@ -65,7 +65,7 @@ class Network(nn.Module):
                     f"Network.{name}", f"input of size {width}", f"size {inputs}", "match the block before"
                 )
             width = outputs
-            if isinstance(block, Neuron):
+            if isinstance(block, Neuron | Delay):
                 block.bind(self.dt)
         self.blocks = nn.ModuleDict(named)
 
@@ -112,15 +112,17 @@ class Network(nn.Module):
         run = Run(x, {})
         for name, block in self.named_blocks():
             if isinstance(block, Neuron):
-                result = block.scan(x, before.get(name))
+                result = block.scan(x, before.get(name), voltage="voltages" in wanted)
                 if "currents" in wanted:
                     run.currents[name] = x
                 if "spikes" in wanted:
                     run.spikes[name] = result.output
-                if "voltages" in wanted:
+                if result.voltage is not None:
                     run.voltages[name] = result.voltage
                 x = result.output
                 run.state[name] = result.state
+            elif isinstance(block, Delay):
+                x, _, run.state[name] = block.scan(x, before.get(name))
             else:
                 x = block(x)
         return Run(x, run.state, run.spikes, run.voltages, run.currents)

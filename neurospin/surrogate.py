@@ -72,6 +72,70 @@ class FastSigmoid(Surrogate):
 
 
 @dataclass(frozen=True)
+class SuperSpike(Surrogate):
+    """`φ'(d) = 1 / (1 + β|d|)²`: the shape of `FastSigmoid`, as steep as its authors used it.
+
+    Source: Zenke & Ganguli, Neural Computation 30, 2018, doi:10.1162/neco_a_01086.
+
+    Attributes:
+        slope: β, default 100.
+    """
+
+    slope: float = 100.0
+
+    def value(self, distance: Tensor) -> Tensor:
+        """`d / (1 + β|d|)`."""
+        return FastSigmoid(self.slope).value(distance)
+
+    def derivative(self, distance: Tensor) -> Tensor:
+        """`1 / (1 + β|d|)²`."""
+        return FastSigmoid(self.slope).derivative(distance)
+
+
+@dataclass(frozen=True)
+class Sigmoid(Surrogate):
+    """`φ'(d) = k σ(k d) (1 − σ(k d))`, σ the logistic function.
+
+    Source: Zenke & Vogels, Neural Computation 33, 2021, doi:10.1162/neco_a_01367.
+
+    Attributes:
+        slope: k, default 25.
+    """
+
+    slope: float = 25.0
+
+    def value(self, distance: Tensor) -> Tensor:
+        """`σ(k d)`."""
+        return torch.sigmoid(self.slope * distance)
+
+    def derivative(self, distance: Tensor) -> Tensor:
+        """`k e / (1 + e)²` with `e = exp(−k|d|)`, which equals `k σ (1 − σ)` and never overflows."""
+        e = torch.exp(-self.slope * distance.abs())
+        return self.slope * e / (1 + e) ** 2
+
+
+@dataclass(frozen=True)
+class StraightThrough(Surrogate):
+    """`φ'(d) = k`: the gradient passes as if the spike were the distance itself.
+
+    Source: Bengio, Léonard & Courville, 2013, doi:10.48550/arXiv.1308.3432.
+
+    Attributes:
+        slope: k, default 1.
+    """
+
+    slope: float = 1.0
+
+    def value(self, distance: Tensor) -> Tensor:
+        """`k d`."""
+        return self.slope * distance
+
+    def derivative(self, distance: Tensor) -> Tensor:
+        """`k`."""
+        return torch.full_like(distance, self.slope)
+
+
+@dataclass(frozen=True)
 class Triangle(Surrogate):
     """`φ'(d) = max(0, 1 − |d|/w)`.
 
@@ -93,12 +157,22 @@ class Triangle(Surrogate):
         return (1 - distance.abs() / self.width).clamp(min=0)
 
 
+KINDS: dict[str, type[Surrogate]] = {
+    kind.__name__: kind for kind in (ArcTan, FastSigmoid, SuperSpike, Sigmoid, StraightThrough, Triangle)
+}
+
+
 class _Spike(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, distance: Tensor, surrogate: Surrogate) -> Tensor:
-        ctx.save_for_backward(distance)
-        ctx.surrogate = surrogate
+    def forward(distance: Tensor, surrogate: Surrogate) -> Tensor:
         return (distance > 0).to(distance.dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Surrogate], output: Tensor) -> None:
+        distance, ctx.surrogate = inputs
+        ctx.save_for_backward(distance)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:

@@ -89,7 +89,9 @@ def test_gradients_match_finite_differences_where_nothing_spikes():
     """Below threshold a LIF is a linear filter: the gradient of its voltage is exact."""
     n = ns.LIF(3, tau_mem=10e-3, v_threshold=50.0, dt=1e-3)
     x = torch.rand((8, 2, 3), dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda y: n.scan(y, (torch.zeros(2, 3, dtype=torch.float64),)).voltage, (x,))
+    assert torch.autograd.gradcheck(
+        lambda y: n.scan(y, (torch.zeros(2, 3, dtype=torch.float64),), voltage=True).voltage, (x,)
+    )
 
 
 def test_a_rate_neuron_is_rectified():

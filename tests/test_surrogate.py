@@ -5,6 +5,14 @@ import neurospin as ns
 from neurospin.surrogate import spike
 
 ALL = [ns.ArcTan(), ns.ArcTan(5.0), ns.FastSigmoid(), ns.FastSigmoid(10.0), ns.Triangle(), ns.Triangle(0.3)]
+ALL += [
+    ns.SuperSpike(),
+    ns.SuperSpike(3.0),
+    ns.Sigmoid(),
+    ns.Sigmoid(4.0),
+    ns.StraightThrough(),
+    ns.StraightThrough(0.5),
+]
 
 
 @pytest.mark.parametrize("surrogate", ALL)

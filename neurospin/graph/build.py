@@ -11,7 +11,7 @@ import numpy as np
 from neurospin.errors import GraphError
 from neurospin.graph.contract import KEY
 from neurospin.network import Network
-from neurospin.neurons import LIF, Neuron
+from neurospin.neurons import Neuron, Spiking
 from neurospin.synapses import Synapse
 from neurospin.weights import Binary
 
@@ -45,8 +45,8 @@ def to_graph(network: Network) -> nir.NIRGraph:
 
 
 def _reset(network: Network) -> str:
-    modes = {name: block.reset for name, block in network.neurons().items() if isinstance(block, LIF)}
+    modes = {name: block.reset for name, block in network.neurons().items() if isinstance(block, Spiking)}
     if len(set(modes.values())) > 1:
         mixed = ", ".join(f"{name}: {mode}" for name, mode in modes.items())
-        raise GraphError("reset", "one reset mode in a graph", mixed, "use the same reset in every LIF block")
+        raise GraphError("reset", "one reset mode in a graph", mixed, "use the same reset in every spiking block")
     return next(iter(modes.values()), "value")

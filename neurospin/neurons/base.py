@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import Any
+from dataclasses import fields
+from typing import Any, ClassVar, Self
 
 import nir
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neurospin.errors import InputError, unknown_name
-from neurospin.scan import Dynamics, Scan, scan
+from neurospin.errors import GraphError, InputError, unknown_name
+from neurospin.scan import Dynamics, Scan, membrane, scan
+from neurospin.surrogate import Surrogate
 from neurospin.types import Spikes, State
 
 Value = float | Tensor | np.ndarray
@@ -31,9 +34,20 @@ class Neuron(nn.Module, ABC):
         values: name and value of every constant.
         learn: the constants to be learned.
         dt: step in seconds; `Network` sets it.
+
+    Attributes:
+        spiking: whether the output is spikes.
+        node: the NIR primitive that says the same; `None` where NIR has none.
+        reset, reset_delay, reset_gradient, has_refractory, surrogate: of spiking neurons; see `Spiking`.
     """
 
-    spiking: bool = False
+    spiking: ClassVar[bool] = False
+    node: ClassVar[type[nir.NIRNode] | None] = None
+    reset: str = "value"
+    reset_delay: bool = False
+    reset_gradient: bool = False
+    has_refractory: bool = False
+    surrogate: Surrogate | None = None
 
     def __init__(
         self, size: int | tuple[int, ...], values: Mapping[str, Value], learn: Iterable[str], dt: float | None
@@ -62,6 +76,8 @@ class Neuron(nn.Module, ABC):
             raise InputError(where, "finite numbers", str(value), "give finite numbers")
         if name.startswith("tau") and float(tensor.min()) <= 0:
             raise InputError(where, "seconds > 0", f"{float(tensor.min()):g}", "give a positive time constant")
+        if name == "refractory" and (float(tensor.min()) < 0 or name in self.learn):
+            raise InputError(where, "fixed seconds ≥ 0", f"{float(tensor.min()):g}, learn={self.learn}", "fix it")
         return tensor
 
     def bind(self, dt: float) -> None:
@@ -83,28 +99,32 @@ class Neuron(nn.Module, ABC):
                 raise InputError(
                     f"{type(self).__name__}.{name}", f"more than dt = {dt:g} s", f"{smallest:g} s", "take a smaller dt"
                 )
+        if self.has_refractory and float((self.constant("refractory") / dt).max()) < 0.5:
+            raise InputError(
+                f"{type(self).__name__}.refractory", f"0, or at least dt = {dt:g} s",
+                f"{float(self.constant('refractory').max()):g} s", "take a smaller dt",
+            )  # fmt: skip
+        floors = {name: self._floor(name, dt) for name in self.learn if self._bounded(name)}
         self.dt = float(dt)
         for name in self.learn:
             value = getattr(self, name)
-            free = (value - self._floor(name)).log() if self._bounded(name) else value
+            free = (value - floors[name]).log() if name in floors else value
             delattr(self, name)
             self.register_parameter(f"free_{name}", nn.Parameter(free.clone()))
 
-    @staticmethod
-    def _bounded(name: str) -> bool:
-        return name.startswith("tau") or name == "v_threshold"
+    def _bounded(self, name: str) -> bool:
+        return name.startswith("tau") or (self.spiking and name == "v_threshold")
 
-    def _floor(self, name: str) -> Tensor:
-        if name.startswith("tau"):
-            return torch.tensor(self.dt, dtype=torch.float32)
-        return self.constant("v_reset") if "v_reset" in self._names else torch.tensor(-math.inf)
+    def _floor(self, name: str, dt: float) -> Tensor:
+        """What a learned constant stays above: a time constant above the step, a threshold above the reset."""
+        return torch.tensor(dt, dtype=torch.float32) if name.startswith("tau") else self.constant("v_reset")
 
     def constant(self, name: str) -> Tensor:
         """The present value of a constant, learned or fixed: 0-d or of the block's shape."""
         if self.dt is None or name not in self.learn:
             return getattr(self, name)
         free = getattr(self, f"free_{name}")
-        return self._floor(name) + free.exp() if self._bounded(name) else free
+        return self._floor(name, self.dt).to(free.device) + free.exp() if self._bounded(name) else free
 
     def constants(self) -> dict[str, Tensor]:
         """Present value of every constant."""
@@ -114,26 +134,44 @@ class Neuron(nn.Module, ABC):
         """The state of neurons that were silent: zeros, each `(batch, *neuron)`."""
         like = self.constant("r")
         zeros = torch.zeros((batch, *self.size), dtype=like.dtype, device=like.device)
-        return (zeros,) * self.dynamics().states
+        return (zeros,) * (1 + ("tau_syn" in self._names) + ("tau_adapt" in self._names) + self.has_refractory)
 
-    @abstractmethod
     def dynamics(self) -> Dynamics:
-        """The coefficients of the time loop."""
+        """The coefficients of the time loop; see `neurospin.scan`."""
+        assert self.dt is not None
+        c = self.constants()
+        return membrane(
+            self.dt, c.get("tau_mem"), c["r"], c.get("v_leak"), tau_syn=c.get("tau_syn"), w_in=c.get("w_in"),
+            v_threshold=c["v_threshold"] if self.spiking else None,
+            v_reset=c["v_reset"] if self.spiking and self.reset == "value" else None,
+            tau_adapt=c.get("tau_adapt"), adaptation=c.get("adaptation"),
+            refractory=c["refractory"] if self.has_refractory else None,
+            delayed_reset=self.reset_delay, reset_gradient=self.reset_gradient, surrogate=self.surrogate,
+        )  # fmt: skip
 
-    @abstractmethod
     def to_nir(self, dt: float) -> nir.NIRNode:
         """The NIR node of this block.
 
         Raises:
             GraphError: NIR cannot express it.
         """
+        kind = type(self).__name__
+        if self.reset_delay:
+            raise GraphError(f"{kind}.reset_delay", "False, as in NIR", "True", "train with reset_delay=False")
+        if self.node is None:
+            raise GraphError(kind, "a neuron that NIR can express", f"{kind}, which NIR lacks", "export another neuron")
+        return self.node(**{theirs: self._full(ours) for theirs, ours in nir_names(self.node).items()})
 
     @abstractmethod
     def rate_twin(self) -> Neuron:
         """A block of rate neurons with the same constants, learned and fixed."""
 
-    def scan(self, current: Spikes, state: State | None = None) -> Scan:
-        """Output, voltages and new state for input `(time, batch, *neuron)`."""
+    def copy(self) -> Self:
+        """A block of its own with the same constants, learned and fixed."""
+        return copy.deepcopy(self)
+
+    def scan(self, current: Spikes, state: State | None = None, *, voltage: bool = False) -> Scan:
+        """Output, new state, and on request the voltages, for input `(time, batch, *neuron)`."""
         if self.dt is None:
             raise InputError(
                 f"{type(self).__name__}.dt",
@@ -149,7 +187,14 @@ class Neuron(nn.Module, ABC):
                 str(tuple(current.shape)),
                 "put time first, then batch",
             )
-        return scan(current, self.initial(current.shape[1]) if state is None else state, self.dynamics())
+        before = self.initial(current.shape[1])
+        if state is not None:
+            shapes = [tuple(part.shape) for part in state]
+            if shapes != [tuple(part.shape) for part in before]:
+                expected = f"{len(before)} of shape {tuple(before[0].shape)}"
+                raise InputError(f"{type(self).__name__}.state", expected, str(shapes), "give the state of this neuron")
+            before = state
+        return scan(current, before, self.dynamics(), voltage=voltage)
 
     def forward(self, current: Spikes, state: State | None = None) -> tuple[Tensor, State]:
         """Output `(time, batch, *neuron)` and the state after the last step; `None` is a fresh state."""
@@ -168,3 +213,9 @@ class Neuron(nn.Module, ABC):
         """Size and constants in one line."""
         numbers = ", ".join(f"{k}={float(v.detach().mean()):g}" for k, v in self.constants().items())
         return f"{self.size}, {numbers}"
+
+
+def nir_names(node: type[nir.NIRNode]) -> dict[str, str]:
+    """Name of every constant in a NIR neuron, and ours; the two differ for τ only."""
+    names = [f.name for f in fields(node) if f.name not in ("input_type", "output_type", "metadata")]
+    return {name: "tau_mem" if name == "tau" else name for name in names}

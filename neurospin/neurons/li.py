@@ -1,4 +1,4 @@
-"""`LI`: leaky integrators, a readout whose output is its voltage."""
+"""`LI` and `Integrator`: readouts whose output is their voltage."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterable
 import nir
 
 from neurospin.neurons.base import Neuron, Value
-from neurospin.scan import Dynamics, membrane
 
 
 class LI(Neuron):
@@ -24,6 +23,8 @@ class LI(Neuron):
         dt: step in seconds; `Network` sets it.
     """
 
+    node = nir.LI
+
     def __init__(
         self,
         size: int | tuple[int, ...],
@@ -36,18 +37,30 @@ class LI(Neuron):
     ) -> None:
         super().__init__(size, {"tau_mem": tau_mem, "r": r, "v_leak": v_leak}, learn, dt)
 
-    def dynamics(self) -> Dynamics:
-        """Coefficients of the membrane; see `neurospin.scan`."""
-        c = self.constants()
-        assert self.dt is not None
-        return membrane(self.dt, c["tau_mem"], c["r"], c["v_leak"])
-
-    def to_nir(self, dt: float) -> nir.NIRNode:
-        """`nir.LI`."""
-        return nir.LI(tau=self._full("tau_mem"), r=self._full("r"), v_leak=self._full("v_leak"))
-
     def rate_twin(self) -> LI:
         """Itself: a readout has no spikes."""
-        twin = LI(self.size, self.constant("tau_mem").detach(), learn=self.learn, dt=self.dt,
-                  v_leak=self.constant("v_leak").detach(), r=self.constant("r").detach())  # fmt: skip
-        return twin
+        return self.copy()
+
+
+class Integrator(Neuron):
+    """Perfect integrators: a readout whose output is its voltage, without a leak.
+
+    `dv/dt = r i`.
+
+    Args:
+        size: shape of the block.
+        r: resistance, default 1.
+        learn: names of constants to be learned.
+        dt: step in seconds; `Network` sets it.
+    """
+
+    node = nir.I
+
+    def __init__(
+        self, size: int | tuple[int, ...], *, r: Value = 1.0, learn: Iterable[str] = (), dt: float | None = None
+    ) -> None:
+        super().__init__(size, {"r": r}, learn, dt)
+
+    def rate_twin(self) -> Integrator:
+        """Itself: a readout has no spikes."""
+        return self.copy()

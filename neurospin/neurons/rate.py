@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import nir
 import torch
 from torch import nn
 
-from neurospin.errors import GraphError, unknown_name
+from neurospin.errors import unknown_name
 from neurospin.neurons.base import Neuron, Value
-from neurospin.scan import Dynamics, Scan, membrane
+from neurospin.scan import Scan
 from neurospin.types import Spikes, State
 
 
 class Rate(Neuron):
-    """Leaky rectified rate neurons: the rate twin of `LIF`.
+    """Leaky rectified rate neurons: the rate twin of spiking neurons. NIR cannot say it.
 
     `τ dv/dt = (v_leak − v) + r i`; output `max(0, v − v_threshold)` (rectified) or
     `log(1 + exp(v − v_threshold))` (softplus).
@@ -27,6 +26,9 @@ class Rate(Neuron):
         v_threshold: voltage at which the rate starts, default 0.
         v_leak: default 0.
         r: resistance, default 1.
+        tau_syn: time constant in seconds of a synaptic current, `τ_syn di/dt = −i + w_in x`; `None`
+            (default) for none.
+        w_in: weight of the input of the synaptic current, default 1.
         activation: `"rectified"` (default) or `"softplus"`.
         learn: names of constants to be learned.
         dt: step in seconds; `Network` sets it.
@@ -42,6 +44,8 @@ class Rate(Neuron):
         v_threshold: Value = 0.0,
         v_leak: Value = 0.0,
         r: Value = 1.0,
+        tau_syn: Value | None = None,
+        w_in: Value = 1.0,
         activation: str = "rectified",
         learn: Iterable[str] = (),
         dt: float | None = None,
@@ -50,33 +54,16 @@ class Rate(Neuron):
             raise unknown_name("Rate.activation", activation, ("rectified", "softplus"), "activation")
         self.activation = activation
         values = {"tau_mem": tau_mem, "r": r, "v_leak": v_leak, "v_threshold": v_threshold}
+        if tau_syn is not None:
+            values |= {"tau_syn": tau_syn, "w_in": w_in}
         super().__init__(size, values, learn, dt)
 
-    @staticmethod
-    def _bounded(name: str) -> bool:
-        return name.startswith("tau")
-
-    def dynamics(self) -> Dynamics:
-        """Coefficients of the membrane; see `neurospin.scan`."""
-        c = self.constants()
-        assert self.dt is not None
-        return membrane(self.dt, c["tau_mem"], c["r"], c["v_leak"])
-
-    def scan(self, current: Spikes, state: State | None = None) -> Scan:
-        """Rates, voltages and new state for input `(time, batch, *neuron)`."""
+    def scan(self, current: Spikes, state: State | None = None, *, voltage: bool = False) -> Scan:
+        """Rates, new state, and on request the voltages, for input `(time, batch, *neuron)`."""
         result = super().scan(current, state)
-        above = result.voltage - self.constant("v_threshold")
+        above = result.output - self.constant("v_threshold")
         rate = torch.relu(above) if self.activation == "rectified" else nn.functional.softplus(above)
-        return Scan(rate, result.voltage, result.state)
-
-    def to_nir(self, dt: float) -> nir.NIRNode:
-        """Refused: NIR has no rate neuron."""
-        raise GraphError(
-            "Rate",
-            "a neuron that NIR can express",
-            "a rate neuron",
-            "export the spiking network, not its rate twin",
-        )
+        return Scan(rate, result.output if voltage else None, result.state)
 
     def rate_twin(self) -> Rate:
         """Itself."""
@@ -89,10 +76,11 @@ class Rate(Neuron):
 
 def as_rate(neuron: Neuron) -> Rate:
     """Rate neurons with the constants of `neuron`, learned and fixed; rates start at 0 volts."""
-    constant = {name: value.detach() for name, value in neuron.constants().items()}
-    threshold = constant["v_threshold"] if isinstance(neuron, Rate) else torch.zeros_like(constant["v_threshold"])
-    learn = [name for name in neuron.learn if name != "v_reset"]
+    names = ("tau_mem", "v_leak", "r", "tau_syn", "w_in")
+    values = {name: value.detach() for name, value in neuron.constants().items() if name in names}
+    start = neuron.constant("v_threshold").detach()
     return Rate(
-        neuron.size, constant["tau_mem"], v_threshold=threshold, v_leak=constant["v_leak"], r=constant["r"],
-        learn=learn, dt=neuron.dt,
+        neuron.size, v_threshold=start if isinstance(neuron, Rate) else torch.zeros_like(start), **values,
+        learn=[name for name in neuron.learn if name in (*names, "v_threshold")], dt=neuron.dt,
+        activation=neuron.activation if isinstance(neuron, Rate) else "rectified",
     )  # fmt: skip

@@ -16,11 +16,10 @@ from neurospin.errors import InputError, unknown_name
 from neurospin.files import existing, replacing
 from neurospin.network import Network
 from neurospin.neurons import KINDS, Neuron
-from neurospin.synapses import Dense, Synapse
+from neurospin.synapses import Delay, Dense, Synapse
 from neurospin.weights import weight_from
 
 KEY = "neurospin.network"
-SURROGATES = {kind.__name__: kind for kind in (surrogate.ArcTan, surrogate.FastSigmoid, surrogate.Triangle)}
 
 
 def save(network: Network, path: str | os.PathLike[str]) -> None:
@@ -89,8 +88,10 @@ def _block(name: str, settings: dict[str, Any], tensors: dict[str, Tensor]) -> N
         return Dense(
             settings["inputs"], settings["outputs"], bias=settings["bias"], weight=weight_from(settings["weight"])
         )
+    if kind == "delay":
+        return Delay(tuple(settings["size"]), tensors[f"blocks.{name}.delay"])
     if kind not in KINDS:
-        raise unknown_name(f"{name}.kind", str(kind), ["dense", *KINDS], "block")
+        raise unknown_name(f"{name}.kind", str(kind), ["dense", "delay", *KINDS], "block")
     prefix = f"blocks.{name}."
     constants = {
         key.removeprefix(prefix): value
@@ -101,9 +102,8 @@ def _block(name: str, settings: dict[str, Any], tensors: dict[str, Tensor]) -> N
     # a learned constant takes its value from the file later; here only its shape matters
     ones = {key: torch.ones_like(tensors[f"{prefix}free_{key}"]) for key in free}
     options: dict[str, Any] = {"learn": settings["learn"], **constants, **ones}
-    if kind == "lif":
-        described = dict(settings["surrogate"])
-        options |= {"reset": settings["reset"], "surrogate": SURROGATES[described.pop("kind")](**described)}
-    if kind == "rate":
-        options |= {"activation": settings["activation"]}
+    if "surrogate" in settings:
+        described = dict(settings.pop("surrogate"))
+        options["surrogate"] = surrogate.KINDS[described.pop("kind")](**described)
+    options |= {name: value for name, value in settings.items() if name not in ("size", "learn")}
     return KINDS[kind](tuple(settings["size"]), **options)

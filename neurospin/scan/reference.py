@@ -2,38 +2,62 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
+from neurospin.scan.dynamics import Dynamics, Scan
 from neurospin.surrogate import spike
 from neurospin.types import State
-
-if TYPE_CHECKING:
-    from neurospin.scan import Dynamics
 
 
 def step(current: Tensor, state: State, dynamics: Dynamics) -> tuple[Tensor, State]:
     """One step of `neurospin.scan.scan`: input `(batch, *neuron)` to output and new state."""
-    if dynamics.synapse_decay is not None and dynamics.synapse_gain is not None:
-        current = dynamics.synapse_decay * state[0] + dynamics.synapse_gain * current
-    u = dynamics.decay * state[-1] + (dynamics.gain * current + dynamics.leak)
-    if dynamics.threshold is None:
-        out = v = u
+    d, before, after = dynamics, list(state), []
+    if d.synapse_decay is not None and d.synapse_gain is not None:
+        current = d.synapse_decay * before.pop(0) + d.synapse_gain * current
+        after.append(current)
+    v = before[-1]
+    drive = d.gain * current + d.leak
+    if d.threshold is None:
+        u = d.decay * v + drive
+        return u, (*after, u)
+    if d.delayed_reset:
+        fired = v > d.threshold
+        u = d.decay * v + drive - d.threshold * fired if d.reset is None else (
+            d.decay * torch.where(fired, d.reset, v) + drive
+        )  # fmt: skip
+        return spike(u - d.threshold, d.surrogate), (*after, u)
+    u = d.decay * v + drive
+    threshold = d.threshold
+    if d.adapt_decay is not None and d.adaptation is not None:
+        threshold = threshold + d.adaptation * before[0]
+    out = spike(u - threshold, d.surrogate)
+    if d.refractory is not None:
+        out = torch.where(before[-2] > 0, torch.zeros_like(out), out)
+    cause = out if d.reset_gradient else out.detach()
+    if d.reset is None:
+        new = u - d.threshold * cause
     else:
-        out = spike(u - dynamics.threshold, dynamics.surrogate)
-        # not u + s (reset − u): a voltage that spiked must be the reset value exactly
-        v = u - dynamics.threshold * out if dynamics.reset is None else torch.where(out > 0, dynamics.reset, u)
-    return out, ((v,) if dynamics.synapse_decay is None else (current, v))
+        # not u + s (reset − u): a voltage that spiked must be the reset value exactly; what is added is
+        # zero and carries the gradient through the spike
+        new = torch.where(out > 0, d.reset, u)
+        if d.reset_gradient:
+            new = new + (out - out.detach()) * (d.reset - u)
+    if d.adapt_decay is not None:
+        after.append(d.adapt_decay * before.pop(0) + out)
+    if d.refractory is not None:
+        new = torch.where(before[0] > 0, v, new)
+        after.append(torch.where(out > 0, d.refractory, (before[0] - 1).clamp(min=0)))
+    return out, (*after, new)
 
 
-def scan(current: Tensor, state: State, dynamics: Dynamics) -> tuple[Tensor, Tensor, State]:
+def scan(current: Tensor, state: State, dynamics: Dynamics, *, voltage: bool = False) -> Scan:
     """See `neurospin.scan.scan`."""
     outputs, voltages = [], []
     # unbind, not current[t]: indexing makes the backward pass quadratic in time
     for x in current.unbind(0):
         out, state = step(x, state, dynamics)
         outputs.append(out)
-        voltages.append(state[-1])
-    return torch.stack(outputs), torch.stack(voltages), state
+        if voltage:
+            voltages.append(state[-1])
+    return Scan(torch.stack(outputs), torch.stack(voltages) if voltage else None, state)
