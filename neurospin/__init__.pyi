@@ -20,6 +20,7 @@ from .graph.file import write as write
 from .graph.simulate import Simulation as Simulation
 from .graph.simulate import simulate as simulate
 from .network import Network as Network
+from .network import Recurrent as Recurrent
 from .network import Run as Run
 from .neurons import ALIF as ALIF
 from .neurons import IF as IF

@@ -1,20 +1,28 @@
-"""`Network`: an ordered stack of named blocks, with explicit state."""
+"""`Network`: named blocks with edges between them, and explicit state."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from itertools import pairwise
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from neurospin.errors import InputError, unknown_name
+from neurospin.executor import Part, Step, execute
 from neurospin.neurons import Neuron, Rate
-from neurospin.synapses import Delay, Synapse
+from neurospin.scan.reference import step
+from neurospin.synapses import Delay, Dense, Synapse
+from neurospin.topology import Edge, topology
 from neurospin.types import Spikes, State
 from neurospin.weights import Binary
 
+Block = Neuron | Synapse
+T = TypeVar("T")
 RECORDS = ("spikes", "voltages", "currents")
 
 
@@ -23,75 +31,148 @@ class Run:
     """What a network gave.
 
     Attributes:
-        output: of the last block, `(time, batch, *neuron)`.
-        state: of every neuron block after the last step, by name; feeds the next call.
+        outputs: by output name, each `(time, batch, *neuron)`.
+        state: feeds the next call: of every block with memory after the last step, by name, and under
+            `"name ->"` what a block sends back into a loop.
         spikes: output of every neuron block by name, when recorded.
         voltages: voltage after the reset of every neuron block by name, when recorded.
         currents: input current of every neuron block by name, when recorded.
     """
 
-    output: Tensor
+    outputs: dict[str, Tensor]
     state: dict[str, State]
     spikes: dict[str, Tensor] = field(default_factory=dict)
     voltages: dict[str, Tensor] = field(default_factory=dict)
     currents: dict[str, Tensor] = field(default_factory=dict)
 
+    @property
+    def output(self) -> Tensor:
+        """The only output, `(time, batch, *neuron)`.
 
-class Network(nn.Module):
-    """An ordered stack of synapses and neurons.
+        Raises:
+            InputError: there are several; `outputs` has them by name.
+        """
+        return _only("Run.output", self.outputs)
 
-    `net(x)` equals `net(x[:k])` followed by `net(x[k:], state)`; nothing is hidden on the module.
+
+@dataclass(frozen=True)
+class Recurrent:
+    """A neuron block that feeds itself through a synapse: two blocks and a loop in one line.
+
+    In a `Network` it becomes the neuron block `NAME` and the synapse block `NAME_recurrent`, with the
+    edges `NAME -> NAME_recurrent -> NAME`; the loop carries the previous step.
 
     Args:
-        blocks: synapses and neurons in order; a mapping gives them names, otherwise they are
-            `dense1, lif1, dense2, …`.
-        dt: step in seconds.
-
-    Raises:
-        InputError: no blocks, or two blocks whose sizes do not fit, named with both sizes.
+        neuron: for example `LIF(64)`.
+        synapse: from the neuron to itself, for example `Dense(64, 64)`.
     """
 
-    def __init__(self, blocks: Sequence[Neuron | Synapse] | Mapping[str, Neuron | Synapse], dt: float) -> None:
+    neuron: Neuron
+    synapse: Synapse
+
+
+class Network(nn.Module):
+    """Blocks of synapses and neurons with edges between them.
+
+    `net(x)` equals `net(x[:k])` followed by `net(x[k:], state)`; nothing is hidden on the module.
+    Edges that meet in one block add. An edge that closes a loop carries the previous step (see
+    `neurospin.topology`); blocks outside every loop take the whole sequence at once.
+
+    Args:
+        blocks: synapses and neurons; a mapping gives them names, otherwise they are
+            `dense1, lif1, dense2, …`. `Recurrent` stands for a neuron block that feeds itself.
+        dt: step in seconds.
+        edges: pairs of names (from, to). A name that is no block is an input where it starts edges and
+            an output where it ends them. Default: the blocks follow each other in their order, from
+            `"input"` to `"output"`.
+
+    Raises:
+        InputError: no blocks, a block without an edge into it, or two blocks whose sizes do not fit,
+            named with both sizes.
+        GraphError: an edge twice, or a loop without a neuron.
+    """
+
+    def __init__(
+        self,
+        blocks: Sequence[Block | Recurrent] | Mapping[str, Block | Recurrent],
+        dt: float,
+        edges: Iterable[Edge] | None = None,
+    ) -> None:
         super().__init__()
-        named = dict(blocks) if isinstance(blocks, Mapping) else _names(blocks)
+        named, loops, order = _expanded(dict(blocks) if isinstance(blocks, Mapping) else _names(blocks))
         if not named:
             raise InputError("Network", "at least one block", "none", "give synapses and neurons")
+        if edges is None and {"input", "output"} & named.keys():
+            raise InputError("Network", "other names than input and output", "a block of that name", "rename it")
         self.dt = float(dt)
-        width: tuple[int, ...] | None = None
+        chain = list(pairwise(["input", *order, "output"])) if edges is None else [(str(a), str(b)) for a, b in edges]
+        self.edges: tuple[Edge, ...] = (*chain, *loops)
+        starts, ends = {a: None for a, _ in self.edges}, {b: None for _, b in self.edges}
+        self.inputs = tuple(name for name in starts if name not in named)
+        self.outputs = tuple(name for name in ends if name not in named)
+        for name in self.inputs:
+            if name in self.outputs:  # neither an input nor an output, but a name in the middle that is no block
+                raise unknown_name("Network.edges", name, named, "block")
+        if not (self.inputs and self.outputs):
+            side = "output" if self.inputs else "input"
+            raise InputError("Network.edges", f"an edge of an {side}", "none", f'add an edge with the name "{side}"')
         for name, block in named.items():
-            inputs, outputs = _sizes(block)
-            if width is not None and inputs != width:
+            _sizes(name, block)
+            if name not in ends:
                 raise InputError(
-                    f"Network.{name}", f"input of size {width}", f"size {inputs}", "match the block before"
+                    f"Network.{name}", "an edge into the block", "none", "add the edge, or remove the block"
                 )
-            width = outputs
             if isinstance(block, Neuron | Delay):
                 block.bind(self.dt)
-        self.blocks = nn.ModuleDict(named)
+        self._names = tuple(named)
+        self.blocks = nn.ModuleDict({key_of(name): block for name, block in named.items()})
+        self._ports = _check_sizes(named, self.edges)
+        remembering = {
+            name
+            for name, block in named.items()
+            if isinstance(block, Neuron) or (isinstance(block, Delay) and bool((block.delay > 0).all()))
+        }
+        names = [*self.inputs, *named, *self.outputs]
+        self._plan = topology(names, self.edges, self.inputs, remembering)
+
+    @property
+    def input_sizes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of one sample at one step, by input."""
+        return {name: self._ports[name] for name in self.inputs}
+
+    @property
+    def output_sizes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of what every output gives at one step, by output."""
+        return {name: self._ports[name] for name in self.outputs}
 
     @property
     def input_size(self) -> tuple[int, ...]:
-        """Shape of one sample at one step."""
-        return _sizes(self.named_blocks()[0][1])[0]
+        """Shape of one sample at one step, of a network with one input."""
+        return _only("Network.input_size", self.input_sizes)
 
     @property
     def output_size(self) -> tuple[int, ...]:
-        """Shape of the last block."""
-        return _sizes(self.named_blocks()[-1][1])[1]
+        """Shape of what the only output gives at one step."""
+        return _only("Network.output_size", self.output_sizes)
 
-    def named_blocks(self) -> list[tuple[str, Neuron | Synapse]]:
+    def named_blocks(self) -> list[tuple[str, Block]]:
         """Blocks in order, with their names."""
-        return list(self.blocks.items())  # type: ignore[arg-type]
+        return [(name, self.blocks[key_of(name)]) for name in self._names]  # type: ignore[misc]
 
     def neurons(self) -> dict[str, Neuron]:
         """Neuron blocks in order, by name."""
         return {name: block for name, block in self.named_blocks() if isinstance(block, Neuron)}
 
-    def forward(self, x: Spikes, state: Mapping[str, State] | None = None, record: Iterable[str] = ()) -> Run:
+    def forward(
+        self,
+        x: Spikes | Mapping[str, Spikes],
+        state: Mapping[str, State] | None = None,
+        record: Iterable[str] = (),
+    ) -> Run:
         """Run the network on a sequence.
 
         Args:
-            x: input of shape `(time, batch, *input)`.
+            x: input of shape `(time, batch, *input)`; of several inputs, one such tensor by name.
             state: state of a previous run; `None` is fresh.
             record: any of `"spikes"`, `"voltages"`, `"currents"`.
 
@@ -102,30 +183,47 @@ class Network(nn.Module):
         wanted = set(record)
         for name in wanted.difference(RECORDS):
             raise unknown_name("record", name, RECORDS, "record")
-        if tuple(x.shape[2:]) != self.input_size or 0 in x.shape[:1]:
-            words = ", ".join(str(n) for n in self.input_size)
-            raise InputError(
-                "Network", f"input of shape (time, batch, {words}) with at least one step", str(tuple(x.shape)),
-                "put time first, then batch",
-            )  # fmt: skip
-        before = dict(state or {})
-        run = Run(x, {})
-        for name, block in self.named_blocks():
-            if isinstance(block, Neuron):
-                result = block.scan(x, before.get(name), voltage="voltages" in wanted)
-                if "currents" in wanted:
-                    run.currents[name] = x
-                if "spikes" in wanted:
-                    run.spikes[name] = result.output
-                if result.voltage is not None:
-                    run.voltages[name] = result.voltage
-                x = result.output
-                run.state[name] = result.state
-            elif isinstance(block, Delay):
-                x, _, run.state[name] = block.scan(x, before.get(name))
-            else:
-                x = block(x)
-        return Run(x, run.state, run.spikes, run.voltages, run.currents)
+        given = self._given(x)
+        neurons = list(self.neurons())
+        out = execute(
+            self._plan,
+            {
+                **{n: _part(block) for n, block in self.named_blocks()},
+                **{n: _port(self._ports[n]) for n in self.outputs},
+            },
+            given,
+            state,
+            keep={*self.outputs, *(neurons if "spikes" in wanted else ())},
+            voltages=neurons if "voltages" in wanted else (),
+            currents=neurons if "currents" in wanted else (),
+        )
+        return Run(
+            {name: out.outputs[name] for name in self.outputs},
+            out.state,
+            {name: out.outputs[name] for name in neurons} if "spikes" in wanted else {},
+            {name: out.voltages[name] for name in neurons if name in out.voltages},
+            {name: out.currents[name] for name in neurons if name in out.currents},
+        )
+
+    def _given(self, x: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The inputs by name, after their shapes are found fit."""
+        if isinstance(x, Tensor) and len(self.inputs) == 1:
+            x = {self.inputs[0]: x}
+        if isinstance(x, Tensor) or set(x) != set(self.inputs):
+            got = "one tensor" if isinstance(x, Tensor) else ", ".join(map(str, x))
+            raise InputError("Network", f"inputs {', '.join(self.inputs)}", got, "give one tensor for each, by name")
+        lengths = {tuple(value.shape[:2]) for value in x.values()}
+        if len(lengths) > 1:
+            raise InputError("Network", "inputs of one length and batch", str(sorted(lengths)), "cut or pad them")
+        for name, size in self.input_sizes.items():
+            shape = tuple(x[name].shape)
+            if shape[2:] != size or len(shape) < 2 or shape[0] == 0:
+                where = "Network" if len(self.inputs) == 1 else f"Network.{name}"
+                words = ", ".join(["time", "batch", *map(str, size)])
+                raise InputError(
+                    where, f"input of shape ({words}) with at least one step", str(shape), "put time first, then batch"
+                )
+        return dict(x)
 
     def hidden_state(self) -> dict[str, Tensor]:
         """The hidden value behind every binary synapse, by block name, `(out, in)`, detached."""
@@ -144,31 +242,114 @@ class Network(nn.Module):
             name: block.rate_twin() if isinstance(block, Neuron) else copy.deepcopy(block)
             for name, block in self.named_blocks()
         }
-        renamed = {_renamed(name, block): block for name, block in twins.items()}
-        return Network(renamed if len(renamed) == len(twins) else twins, self.dt)
+        names = {name: _renamed(name, block) for name, block in twins.items()}
+        if len(set(names.values())) < len(names):
+            names = {name: name for name in twins}
+        edges = [(names.get(a, a), names.get(b, b)) for a, b in self.edges]
+        return Network({names[name]: block for name, block in twins.items()}, self.dt, edges)
 
     def parameter_count(self) -> int:
         """How many numbers are learned."""
         return sum(p.numel() for p in self.parameters() if p.requires_grad)
 
     def config(self) -> dict[str, Any]:
-        """Step and blocks as plain values; stored values and constants are in the state dict."""
-        return {"dt": self.dt, "blocks": {name: block.config() for name, block in self.named_blocks()}}
+        """Step, blocks and edges as plain values; stored values and constants are in the state dict."""
+        blocks = {name: block.config() for name, block in self.named_blocks()}
+        return {"dt": self.dt, "blocks": blocks, "edges": [list(edge) for edge in self.edges]}
 
 
-def _sizes(block: Neuron | Synapse) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _only(where: str, found: Mapping[str, T]) -> T:
+    if len(found) != 1:
+        raise InputError(where, "one of them", f"{len(found)}: {', '.join(found)}", "ask for one by its name")
+    return next(iter(found.values()))
+
+
+def _part(block: Block) -> Part:
+    """A block as a part of an execution."""
+    if isinstance(block, Neuron):
+        return Part(
+            lambda x, state, voltage: block.scan(x, state, voltage=voltage), block.size,
+            lambda batch: block.initial(batch), _stepper(block),
+        )  # fmt: skip
+    if isinstance(block, Delay):
+        return Part(lambda x, state, _: block.scan(x, state), block.output_size, lambda batch: block.initial(batch))
+    if isinstance(block, Dense):
+        return Part.map(block, block.output_size, lambda: partial(linear, weight=block.weight, bias=block.bias))
+    return Part.map(block, block.output_size)
+
+
+def _stepper(neuron: Neuron) -> Callable[[], Step] | None:
+    """Steps of a neuron whose coefficients are computed once for the whole loop."""
+    if type(neuron).scan is not Neuron.scan:
+        return None  # it does more than the time loop: a sequence of one step
+
+    def make() -> Step:
+        dynamics = neuron.dynamics()
+        return lambda x, state: step(x, state, dynamics)
+
+    return make
+
+
+def _port(size: tuple[int, ...]) -> Part:
+    return Part.map(lambda x: x, size)
+
+
+def _sizes(name: str, block: Block) -> tuple[tuple[int, ...], tuple[int, ...]]:
     if isinstance(block, Neuron):
         return block.size, block.size
     if isinstance(block, Synapse):
         return block.input_size, block.output_size
-    raise InputError("Network", "neurons and synapses", type(block).__name__, "wrap it as a Synapse or a Neuron")
+    raise InputError(
+        f"Network.{name}", "neurons and synapses", type(block).__name__, "wrap it as a Synapse or a Neuron"
+    )
 
 
-def _names(blocks: Iterable[Neuron | Synapse]) -> dict[str, Neuron | Synapse]:
-    named: dict[str, Neuron | Synapse] = {}
+def _check_sizes(named: Mapping[str, Block], edges: Iterable[Edge]) -> dict[str, tuple[int, ...]]:
+    """Sizes of the inputs and outputs, after every edge is found to join equal sizes."""
+    ports: dict[str, tuple[int, ...]] = {}
+    pairs = [
+        (a, b, _sizes(a, named[a])[1] if a in named else None, _sizes(b, named[b])[0] if b in named else None)
+        for a, b in edges
+    ]
+    for a, b, given, wanted in pairs * 2:  # twice: an edge from an input to an output learns its size elsewhere
+        given, wanted = ports.get(a, given), ports.get(b, wanted)
+        if given is not None and wanted is not None and given != wanted:
+            raise InputError(
+                f"Network.{b}", f"input of size {given}, as {a} gives", f"size {wanted}", "match the sizes"
+            )
+        size = given if given is not None else wanted
+        if size is not None:
+            ports.update({name: size for name in (a, b) if name not in named})
+    return ports
+
+
+def key_of(name: str) -> str:
+    """The name under which torch keeps a block: torch allows no dot and none of its own names."""
+    key = name.replace("%", "%25").replace(".", "%2E")
+    return f"%{key}" if not key or hasattr(nn.ModuleDict, key) else key
+
+
+def _expanded(
+    blocks: Mapping[str, Block | Recurrent],
+) -> tuple[dict[str, Block], list[Edge], list[str]]:
+    """Blocks with every `Recurrent` taken apart, the edges of their loops, and the names as they were given."""
+    named: dict[str, Block] = {}
+    loops: list[Edge] = []
+    for name, block in blocks.items():
+        if isinstance(block, Recurrent):
+            back = f"{name}_recurrent"
+            named[name], named[back] = block.neuron, block.synapse
+            loops += [(name, back), (back, name)]
+        else:
+            named[name] = block
+    return named, loops, list(blocks)
+
+
+def _names(blocks: Iterable[Block | Recurrent]) -> dict[str, Block | Recurrent]:
+    named: dict[str, Block | Recurrent] = {}
     counts: dict[str, int] = {}
     for block in blocks:
-        kind = type(block).__name__.lower()
+        kind = type(block.neuron if isinstance(block, Recurrent) else block).__name__.lower()
         counts[kind] = counts.get(kind, 0) + 1
         named[f"{kind}{counts[kind]}"] = block
     return named

@@ -8,9 +8,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = [
     {"errors", "types", "files"},
-    {"surrogate", "weights", "encode"},
+    {"surrogate", "weights", "encode", "topology"},
     {"scan"},
     {"neurons", "synapses"},
+    {"executor"},
     {"network"},
     {"graph"},
     {"frontends"},

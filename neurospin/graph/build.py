@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import nir
@@ -26,7 +25,9 @@ def to_graph(network: Network) -> nir.NIRGraph:
         GraphError: a block that NIR cannot express (a rate neuron), or mixed reset modes.
     """
     blocks = network.named_blocks()
-    nodes: dict[str, nir.NIRNode] = {"input": nir.Input({"input": np.array(network.input_size)})}
+    nodes: dict[str, nir.NIRNode] = {
+        name: nir.Input({"input": np.array(size)}) for name, size in network.input_sizes.items()
+    }
     weights: dict[str, Any] = {}
     for name, block in blocks:
         nodes[name] = block.to_nir(network.dt) if isinstance(block, Neuron) else block.to_nir()
@@ -36,12 +37,11 @@ def to_graph(network: Network) -> nir.NIRGraph:
                 "scale": block.kind.scale(block.input_size[-1]),
                 "hidden": block.stored.detach().cpu().numpy().copy(),  # type: ignore[union-attr]
             }
-    nodes["output"] = nir.Output({"output": np.array(network.output_size)})
-    names = list(nodes)
+    nodes.update({name: nir.Output({"output": np.array(size)}) for name, size in network.output_sizes.items()})
     about: dict[str, Any] = {"dt": network.dt, "time_unit": "s", "scheme": "euler", "reset": _reset(network)}
     if weights:
         about["weights"] = weights
-    return nir.NIRGraph(nodes, list(pairwise(names)), metadata={KEY: about})
+    return nir.NIRGraph(nodes, list(network.edges), metadata={KEY: about})
 
 
 def _reset(network: Network) -> str:

@@ -9,7 +9,7 @@ metadata under one key::
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import nir
@@ -68,6 +68,32 @@ def input_shape(graph: nir.NIRGraph) -> tuple[int, ...]:
     return next(iter(found.values()))
 
 
+def check_inputs(graph: nir.NIRGraph, spikes: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The inputs by name as float32 arrays, after their shapes and values are found fit.
+
+    Args:
+        graph: the graph that is to be fed.
+        spikes: `(time, batch, *input)`; of several inputs, one such array by name.
+
+    Raises:
+        InputError: an input is missing, unknown, of a wrong shape or length, or not finite numbers.
+    """
+    found = ports(graph, nir.Input)
+    if not isinstance(spikes, Mapping):
+        input_shape(graph)
+        spikes = {next(iter(found)): spikes}
+    if set(spikes) != set(found):
+        got = ", ".join(map(str, spikes)) or "none"
+        raise InputError("spikes", f"inputs {', '.join(found)}", got, "give one array for each input, by name")
+    arrays = {
+        name: _checked("spikes" if len(found) == 1 else f"spikes {name}", spikes[name], found[name]) for name in found
+    }
+    lengths = {array.shape[:2] for array in arrays.values()}
+    if len(lengths) > 1:
+        raise InputError("spikes", "inputs of one length and batch", str(sorted(lengths)), "cut or pad them")
+    return arrays
+
+
 def check_input(graph: nir.NIRGraph, spikes: np.ndarray) -> np.ndarray:
     """The input as a float32 array, after its shape and values are found fit.
 
@@ -78,21 +104,22 @@ def check_input(graph: nir.NIRGraph, spikes: np.ndarray) -> np.ndarray:
     Raises:
         InputError: wrong shape, no steps, no samples, not numbers, or not finite.
     """
-    shape = input_shape(graph)
+    return _checked("spikes", spikes, input_shape(graph))
+
+
+def _checked(where: str, spikes: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     array = np.asarray(spikes)
     words = ", ".join(str(n) for n in shape)
     if array.dtype.kind not in "fiub":
-        raise InputError("spikes", "an array of numbers", f"dtype {array.dtype}", "convert the array to float32")
+        raise InputError(where, "an array of numbers", f"dtype {array.dtype}", "convert the array to float32")
     if array.ndim != 2 + len(shape) or array.shape[2:] != shape:
-        raise InputError(
-            "spikes", f"shape (time, batch, {words})", f"shape {array.shape}", "put time first, then batch"
-        )
+        raise InputError(where, f"shape (time, batch, {words})", f"shape {array.shape}", "put time first, then batch")
     if 0 in array.shape:
-        raise InputError("spikes", "at least one step and one sample", f"shape {array.shape}", "give a longer input")
+        raise InputError(where, "at least one step and one sample", f"shape {array.shape}", "give a longer input")
     result = np.ascontiguousarray(array, dtype=np.float32)
     bad = int(result.size - np.isfinite(result).sum())
     if bad:
-        raise InputError("spikes", "finite numbers", f"{bad} of {result.size} are not", "clean the input")
+        raise InputError(where, "finite numbers", f"{bad} of {result.size} are not", "clean the input")
     return result
 
 

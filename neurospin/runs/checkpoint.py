@@ -14,7 +14,7 @@ from torch import Tensor
 from neurospin import surrogate
 from neurospin.errors import InputError, unknown_name
 from neurospin.files import existing, replacing
-from neurospin.network import Network
+from neurospin.network import Network, key_of
 from neurospin.neurons import KINDS, Neuron
 from neurospin.synapses import Delay, Dense, Synapse
 from neurospin.weights import weight_from
@@ -77,7 +77,7 @@ def build(config: dict[str, Any], tensors: dict[str, Tensor] | None = None) -> N
     values = tensors or {}
     try:
         blocks = {name: _block(name, dict(settings), values) for name, settings in config["blocks"].items()}
-        return Network(blocks, config["dt"])
+        return Network(blocks, config["dt"], config.get("edges"))
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError("network", "the configuration of a network", str(error), "write it anew") from error
 
@@ -89,10 +89,10 @@ def _block(name: str, settings: dict[str, Any], tensors: dict[str, Tensor]) -> N
             settings["inputs"], settings["outputs"], bias=settings["bias"], weight=weight_from(settings["weight"])
         )
     if kind == "delay":
-        return Delay(tuple(settings["size"]), tensors[f"blocks.{name}.delay"])
+        return Delay(tuple(settings["size"]), tensors[f"blocks.{key_of(name)}.delay"])
     if kind not in KINDS:
         raise unknown_name(f"{name}.kind", str(kind), ["dense", "delay", *KINDS], "block")
-    prefix = f"blocks.{name}."
+    prefix = f"blocks.{key_of(name)}."
     constants = {
         key.removeprefix(prefix): value
         for key, value in tensors.items()

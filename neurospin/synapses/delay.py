@@ -61,6 +61,10 @@ class Delay(Synapse):
             raise InputError("Delay.dt", "a step in seconds", "none", "give dt=, or put the delay into a Network")
         return (self.delay / self.dt).round().long()
 
+    def initial(self, batch: int) -> State:
+        """Silence on its way, `((largest delay, batch, *neuron),)`."""
+        return (torch.zeros((int(self.steps.max()), batch, *self.input_size), device=self.delay.device),)
+
     def scan(self, x: Spikes, state: State | None = None, *, voltage: bool = False) -> Scan:
         """The delayed input, and as state the inputs still on their way, `(largest delay, batch, *neuron)`."""
         if tuple(x.shape[2:]) != self.input_size or x.shape[0] == 0:
