@@ -40,6 +40,7 @@ from .surrogate import Surrogate as Surrogate
 from .surrogate import Triangle as Triangle
 from .synapses import Delay as Delay
 from .synapses import Dense as Dense
+from .synapses import Events as Events
 from .synapses import Synapse as Synapse
 from .target import Problem as Problem
 from .target import Report as Report

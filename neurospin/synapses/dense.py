@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from neurospin.errors import InputError
 from neurospin.synapses.base import Synapse
+from neurospin.synapses.events import Events
+from neurospin.synapses.product import product
 from neurospin.weights import Float, Weight
 
 
@@ -51,15 +53,14 @@ class Dense(Synapse):
         """The weight that acts, `(outputs, inputs)`."""
         return self.kind.value(self.stored)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """One matrix product over time × batch."""
+    def forward(self, x: Tensor | Events) -> Tensor:
+        """Input `(time, batch, inputs)`, dense or as `Events`, to current; see `neurospin.synapses.product`."""
         if x.ndim != 3 or x.shape[-1] != self.input_size[0]:
             raise InputError(
                 "Dense", f"input of shape (time, batch, {self.input_size[0]})", str(tuple(x.shape)),
                 "put time first, then batch",
             )  # fmt: skip
-        y = nn.functional.linear(x.reshape(-1, x.shape[-1]), self.weight, self.bias)
-        return y.reshape(*x.shape[:2], -1)
+        return product(x, self.weight, self.bias)
 
     def to_nir(self) -> nir.NIRNode:
         """`nir.Linear`, or `nir.Affine` where there is a bias."""
