@@ -16,7 +16,7 @@ from neurospin.errors import InputError, unknown_name
 from neurospin.executor import Part, Step, execute
 from neurospin.neurons import Neuron, Rate
 from neurospin.scan.reference import step
-from neurospin.synapses import Delay, Dense, Synapse
+from neurospin.synapses import Delay, Dense, Events, Synapse
 from neurospin.topology import Edge, topology
 from neurospin.types import Spikes, State
 from neurospin.weights import Binary
@@ -165,14 +165,14 @@ class Network(nn.Module):
 
     def forward(
         self,
-        x: Spikes | Mapping[str, Spikes],
+        x: Spikes | Events | Mapping[str, Spikes | Events],
         state: Mapping[str, State] | None = None,
         record: Iterable[str] = (),
     ) -> Run:
         """Run the network on a sequence.
 
         Args:
-            x: input of shape `(time, batch, *input)`; of several inputs, one such tensor by name.
+            x: input of shape `(time, batch, *input)`, or `Events`; of several inputs, one such by name.
             state: state of a previous run; `None` is fresh.
             record: any of `"spikes"`, `"voltages"`, `"currents"`.
 
@@ -205,12 +205,12 @@ class Network(nn.Module):
             {name: out.currents[name] for name in neurons if name in out.currents},
         )
 
-    def _given(self, x: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The inputs by name, after their shapes are found fit."""
-        if isinstance(x, Tensor) and len(self.inputs) == 1:
+    def _given(self, x: Tensor | Events | Mapping[str, Tensor | Events]) -> dict[str, Tensor]:
+        """The inputs by name, after their shapes are found fit; events stay so where every reader takes them."""
+        if isinstance(x, Tensor | Events) and len(self.inputs) == 1:
             x = {self.inputs[0]: x}
-        if isinstance(x, Tensor) or set(x) != set(self.inputs):
-            got = "one tensor" if isinstance(x, Tensor) else ", ".join(map(str, x))
+        if isinstance(x, Tensor | Events) or set(x) != set(self.inputs):
+            got = "one tensor" if isinstance(x, Tensor | Events) else ", ".join(map(str, x))
             raise InputError("Network", f"inputs {', '.join(self.inputs)}", got, "give one tensor for each, by name")
         lengths = {tuple(value.shape[:2]) for value in x.values()}
         if len(lengths) > 1:
@@ -223,7 +223,20 @@ class Network(nn.Module):
                 raise InputError(
                     where, f"input of shape ({words}) with at least one step", str(shape), "put time first, then batch"
                 )
-        return dict(x)
+        return {
+            name: value.to_dense() if isinstance(value, Events) and not self._takes_events(name) else value
+            for name, value in x.items()
+        }  # type: ignore[return-value]
+
+    def _takes_events(self, name: str) -> bool:
+        """Whether all that reads an input is `Dense`, outside loops and with no other source."""
+        plan, blocks = self._plan, dict(self.named_blocks())
+        outside = {g[0] for g, loop in zip(plan.components, plan.looped, strict=True) if not loop}
+        return all(
+            reader in outside and sources == [name] and isinstance(blocks.get(reader), Dense)
+            for reader, sources in ((reader, list(sources)) for reader, sources in plan.sources.items())
+            if name in sources
+        )
 
     def hidden_state(self) -> dict[str, Tensor]:
         """The hidden value behind every binary synapse, by block name, `(out, in)`, detached."""

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from neurospin.errors import GraphError
+from neurospin.synapses.product import product
 
 Operator = Callable[[Tensor], Tensor]
 
@@ -48,14 +49,14 @@ def _identity(node: nir.NIRNode, dtype: torch.dtype) -> Operator:
 def _affine(node: nir.Affine, dtype: torch.dtype) -> Operator:
     weight, bias = _tensor(node.weight, dtype), _tensor(node.bias, dtype)
     if weight.ndim == 2:
-        return lambda x: functional.linear(x, weight, bias)
+        return lambda x: product(x, weight, bias)
     return lambda x: (weight @ x.unsqueeze(-1)).squeeze(-1) + bias
 
 
 def _linear(node: nir.Linear, dtype: torch.dtype) -> Operator:
     weight = _tensor(node.weight, dtype)
     if weight.ndim == 2:
-        return lambda x: functional.linear(x, weight)
+        return lambda x: product(x, weight)
     return lambda x: (weight @ x.unsqueeze(-1)).squeeze(-1)
 
 

@@ -17,12 +17,14 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import int32, njit, types
-from numba.extending import intrinsic
+from numba import extending, int32, njit, types
 
 LANES = 64
 _TILE = 16
 F = np.float32
+
+intrinsic: Any = extending.intrinsic
+kernel: Any = njit(error_model="numpy", nogil=True, cache=True)
 
 
 def _data(context: Any, builder: Any, kind: Any, array: Any) -> Any:
@@ -102,9 +104,6 @@ def lowest(typing: Any, bits: Any) -> Any:
         return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
 
     return types.int64(types.int64), generate
-
-
-kernel = njit(error_model="numpy", nogil=True, cache=True)
 
 
 @kernel

@@ -54,7 +54,7 @@ class Events:
                 raise InputError(where, "whole numbers of shape (events,)", got, "give one integer per event")
             if len(value) != len(self.time):
                 raise InputError(where, f"{len(self.time)} events as in time", str(len(value)), "give one per event")
-            if len(value) and not (0 <= int(value.min()) and int(value.max()) < size):
+            if len(value) and not (int(value.min()) >= 0 and int(value.max()) < size):
                 wrong = int(value.min()) if int(value.min()) < 0 else int(value.max())
                 raise InputError(where, f"0 to {size - 1}", str(wrong), "drop the event or enlarge the shape")
             object.__setattr__(self, name, value.long())
@@ -66,6 +66,10 @@ class Events:
     def ndim(self) -> int:
         """How many axes the dense array would have."""
         return len(self.shape)
+
+    def new_zeros(self, shape: tuple[int, ...]) -> Tensor:
+        """Zeros on the events' device, as `Tensor.new_zeros`."""
+        return torch.zeros(shape, device=self.time.device)
 
     @classmethod
     def from_dense(cls, x: Tensor) -> Events:

@@ -27,7 +27,7 @@ def plain_product(*tensors: Tensor) -> bool:
     """Whether torch runs these right now, in float32 on the CPU: no compiler, transform, autocast or subclass."""
     return not (
         torch.compiler.is_compiling()
-        or torch.jit.is_tracing()
+        or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
         or torch._C._are_functorch_transforms_active()
         or torch.is_autocast_enabled("cpu")
         or any(type(t) not in (Tensor, torch.nn.Parameter) for t in tensors)

@@ -30,12 +30,12 @@ def product(x: Tensor | Events, weight: Tensor, bias: Tensor | None = None) -> T
     """`y = W x + b` at every step of every sample.
 
     Args:
-        x: input `(time, batch, inputs)`, dense or as events.
+        x: input `(time, batch, inputs)`, dense or as events; a dense one may have any axes before the last.
         weight: W, `(outputs, inputs)`.
         bias: b, `(outputs,)`.
 
     Returns:
-        `(time, batch, outputs)`. The dense route is one matrix product over time × batch.
+        `(time, batch, outputs)`; the dense route is one matrix product over time × batch.
     """
     if isinstance(x, Events):
         if not plain_product(weight):
@@ -45,7 +45,7 @@ def product(x: Tensor | Events, weight: Tensor, bias: Tensor | None = None) -> T
         flat = x.reshape(-1, x.shape[-1])
         rows = _rows(flat, weight)
         y = linear(flat, weight, bias) if rows is None else _Gather.apply(flat, weight, bias, rows, None)
-    return y.reshape(*x.shape[:2], -1)  # type: ignore[union-attr]
+    return y.reshape(*x.shape[:-1], weight.shape[0])  # type: ignore[union-attr]
 
 
 def _rows(x: Tensor, weight: Tensor) -> Rows | None:
