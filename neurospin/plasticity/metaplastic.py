@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from neurospin.errors import InputError
+from neurospin.plasticity.kernels import Settings, metaplastic_adam
 from neurospin.plasticity.rule import Rule
 
 
@@ -23,6 +24,9 @@ class Metaplastic(Rule):
 
     `m = 0` is `torch.optim.Adam`, bit for bit. Give parameters that are not hidden values a group of
     their own with `m=0`: `Metaplastic([{"params": hidden}, {"params": others, "m": 0.0}], m=8.0)`.
+
+    Float32 values take one pass over memory in a compiled kernel, equal to plain torch up to rounding;
+    `m = 0` and other dtypes take plain torch (`neurospin.plasticity.kernels`).
 
     Source: Laborieux, Ernoult, Hirtzlin & Querlioz, Nature Communications 12:2549, 2021,
     doi:10.1038/s41467-021-22768-y. As in the paper, Adam's moments start afresh with every task.
@@ -83,17 +87,8 @@ class Metaplastic(Rule):
             state["exp_avg"] = torch.zeros_like(p)
             state["exp_avg_sq"] = torch.zeros_like(p)
         state["step"] += 1
-        beta1, beta2 = group["betas"]
-        first, second = state["exp_avg"], state["exp_avg_sq"]
-        gradient = p.grad if group["weight_decay"] == 0 else p.grad.add(p, alpha=group["weight_decay"])  # type: ignore[union-attr]
-        # the operations and their order are torch's own, so that m = 0 gives Adam's bits
-        first.lerp_(gradient, 1 - beta1)  # type: ignore[arg-type]
-        second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)  # type: ignore[arg-type]
-        size = group["lr"] / (1 - beta1 ** state["step"])
-        root = (1 - beta2 ** state["step"]) ** 0.5
-        scale = (second.sqrt() / root).add_(group["eps"])
-        direction = first
-        if group["m"]:
-            damping = torch.tanh(p * group["m"]).square_().neg_().add_(1)
-            direction = torch.where(p * first > 0, first * damping, first)
-        p.addcdiv_(direction, scale, value=-size)
+        settings = Settings(
+            group["lr"], group["m"], group["betas"], group["eps"], group["weight_decay"], state["step"]
+        )  # fmt: skip
+        assert p.grad is not None
+        metaplastic_adam(p, p.grad, state["exp_avg"], state["exp_avg_sq"], settings)

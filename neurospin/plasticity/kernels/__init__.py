@@ -1,0 +1,85 @@
+"""One step of a rule over all its synapses: plain torch, and the same in one pass over memory.
+
+`reference` is plain torch, any dtype and device; `cpu` is numba and `cuda` is Triton, both float32 and
+imported when first needed. `metaplastic_adam` chooses by where the synapses are.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from importlib.util import find_spec
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from neurospin.plasticity.kernels import reference
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The numbers of one step of metaplastic Adam.
+
+    Attributes:
+        lr: step size.
+        m: metaplasticity, in units of 1/hidden value.
+        betas: decays of the two moments.
+        eps: added to the root of the second moment.
+        weight_decay: times the hidden value, added to the gradient.
+        step: which step since the moments were zero; the first is 1.
+    """
+
+    lr: float
+    m: float
+    betas: tuple[float, float]
+    eps: float
+    weight_decay: float
+    step: int
+
+    @property
+    def size(self) -> float:
+        """Step size after the correction of the first moment, `lr / (1 − β₁ᵗ)`."""
+        return self.lr / (1 - self.betas[0] ** self.step)
+
+    @property
+    def root(self) -> float:
+        """Root of the correction of the second moment, `√(1 − β₂ᵗ)`."""
+        return (1 - self.betas[1] ** self.step) ** 0.5
+
+
+def metaplastic_adam(hidden: Tensor, gradient: Tensor, first: Tensor, second: Tensor, settings: Settings) -> None:
+    """Update `hidden` and its moments `first` and `second` in place; see `neurospin.plasticity.Metaplastic`.
+
+    `m = 0`, dtypes other than float32, and values that are not contiguous take the reference, whose
+    operations are those of `torch.optim.Adam`. The kernels differ from it by float32 rounding.
+    """
+    kernel = _kernel(hidden.device.type) if settings.m and _fits(hidden, gradient, first, second) else None
+    if kernel is None:
+        reference.metaplastic_adam(hidden, gradient, first, second, settings)
+    else:
+        kernel.metaplastic_adam(hidden, gradient.contiguous(), first, second, settings)
+        torch.autograd.graph.increment_version([hidden, first, second])  # as an in-place operation of torch does
+
+
+def _fits(hidden: Tensor, gradient: Tensor, first: Tensor, second: Tensor) -> bool:
+    tensors = (hidden, gradient, first, second)
+    return (
+        all(t.dtype == torch.float32 and t.layout == torch.strided and t.device == hidden.device for t in tensors)
+        and all(t.is_contiguous() for t in (hidden, first, second))
+        and type(hidden) in (torch.nn.Parameter, Tensor)
+        and hidden.numel() > 0
+    )
+
+
+@functools.cache
+def _kernel(device: str) -> ModuleType | None:
+    if device == "cpu" and find_spec("numba"):
+        from neurospin.plasticity.kernels import cpu
+
+        return cpu
+    if device == "cuda" and find_spec("triton"):
+        from neurospin.plasticity.kernels import cuda
+
+        return cuda
+    return None

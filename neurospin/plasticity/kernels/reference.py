@@ -1,0 +1,27 @@
+"""Metaplastic Adam in plain torch: any dtype, any device, and Adam's own bits at `m = 0`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from neurospin.plasticity.kernels import Settings
+
+
+def metaplastic_adam(hidden: Tensor, gradient: Tensor, first: Tensor, second: Tensor, settings: Settings) -> None:
+    """See `neurospin.plasticity.kernels.metaplastic_adam`."""
+    beta1, beta2 = settings.betas
+    if settings.weight_decay:
+        gradient = gradient.add(hidden, alpha=settings.weight_decay)
+    # the operations and their order are torch's own, so that m = 0 gives Adam's bits
+    first.lerp_(gradient, 1 - beta1)
+    second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+    scale = (second.sqrt() / settings.root).add_(settings.eps)
+    direction = first
+    if settings.m:
+        damping = torch.tanh(hidden * settings.m).square_().neg_().add_(1)
+        direction = torch.where(hidden * first > 0, first * damping, first)
+    hidden.addcdiv_(direction, scale, value=-settings.size)
