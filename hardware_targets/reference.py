@@ -9,6 +9,7 @@ import numpy as np
 
 from neurospin.errors import NeurospinError
 from neurospin.graph.check import validate
+from neurospin.graph.contract import neurons
 from neurospin.graph.simulate import simulate
 from neurospin.target import Problem, Report
 
@@ -35,9 +36,11 @@ class Reference:
     ) -> Report:
         """Exact by definition; `seed` changes nothing."""
         wanted = tuple(record)
-        result = simulate(graph, spikes, dt=dt, record=wanted)
+        result = simulate(
+            graph, spikes, dt=dt, record=wanted, before_reset=[n for n in neurons(graph, spiking=True) if n in wanted]
+        )
         info = {"latency": dict.fromkeys(wanted, 0), "approximations": []}
-        return Report(result.output, 0, {}, {}, info, result.records)
+        return Report(result.output, 0, {}, {}, info, result.records, result.before_reset)
 
 
 target = Reference()

@@ -58,6 +58,8 @@ class Report:
             node goes under `"latency"`, a mapping from node name to steps.
         records: output of each recorded node, shape `(time, batch, *neuron)`, delayed by the
             node's own latency.
+        voltages: membrane voltage of each recorded spiking node before the reset, in model units,
+            shape and delay as in `records`; empty where the target does not give it.
     """
 
     spikes: np.ndarray
@@ -66,6 +68,7 @@ class Report:
     energy: Mapping[str, float] = field(default_factory=dict)
     info: Mapping[str, Any] = field(default_factory=dict)
     records: Mapping[str, np.ndarray] = field(default_factory=dict)
+    voltages: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """The report without its arrays, as JSON text."""
@@ -109,6 +112,18 @@ class Target(Protocol):
         ...
 
 
+@runtime_checkable
+class Explainable(Target, Protocol):
+    """A target whose causes of difference can be switched: optional, for certificates cause by cause."""
+
+    causes: tuple[str, ...]
+    """Names of everything by which the target differs from the graph, for example `("weights", "decays")`."""
+
+    def only(self, causes: Iterable[str]) -> Target:
+        """The same target with just these causes; with none of them it runs the graph as it is defined."""
+        ...
+
+
 @dataclass(frozen=True)
 class TargetStatus:
     """Whether a registered target can be used here, and why not."""
@@ -149,13 +164,15 @@ def targets() -> list[TargetStatus]:
     return found
 
 
-def get_target(name: str) -> Target:
-    """The target registered under `name`.
+def get_target(name: str | Target) -> Target:
+    """The target registered under `name`; a target is given back as it is.
 
     Raises:
         UnknownName: no package registers that name.
         TargetError: the target is registered but cannot be used here.
     """
+    if not isinstance(name, str):
+        return name
     entries = _entries()
     if name not in entries:
         raise unknown_name("target", name, entries, "target")
@@ -165,18 +182,20 @@ def get_target(name: str) -> Target:
     return target
 
 
-def check(graph: nir.NIRGraph, target: str) -> list[Problem]:
+def check(graph: nir.NIRGraph, target: str | Target) -> list[Problem]:
     """Every reason why `graph` does not run on `target` as it is; empty means that it fits.
 
     Nothing is run and nothing is raised for the graph's sake.
 
     Args:
         graph: a NIR graph.
-        target: name of a registered target; one that cannot run here can still check.
+        target: name of a registered target, or a target; one that cannot run here can still check.
 
     Raises:
         UnknownName: no package registers that name.
     """
+    if not isinstance(target, str):
+        return target.check(graph)
     entries = _entries()
     if target not in entries:
         raise unknown_name("target", target, entries, "target")
@@ -189,7 +208,7 @@ def check(graph: nir.NIRGraph, target: str) -> list[Problem]:
 def deploy(
     graph: nir.NIRGraph,
     spikes: np.ndarray,
-    target: str,
+    target: str | Target,
     *,
     dt: float | None = None,
     seed: int = 0,
@@ -200,7 +219,7 @@ def deploy(
     Args:
         graph: a NIR graph.
         spikes: input of shape `(time, batch, *input)`.
-        target: name of a registered target.
+        target: name of a registered target, or a target.
         dt: step in seconds; default, the one that the graph records.
         seed: seed of everything random on the target (default 0).
         record: names of neuron nodes whose output is wanted as well.
@@ -218,6 +237,6 @@ def deploy(
     if problems:
         more = f" (and {len(problems) - 1} more: neurospin check)" if len(problems) > 1 else ""
         first = problems[0]
-        raise TargetError(f"{target}: {first.node or 'graph'}", first.limit, first.value + more, first.fix)
+        raise TargetError(f"{chosen.name}: {first.node or 'graph'}", first.limit, first.value + more, first.fix)
     options = {"record": wanted} if wanted else {}
     return chosen.run(graph, array, dt=step, seed=seed, **options)

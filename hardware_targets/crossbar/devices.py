@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -21,6 +22,15 @@ class Device(ABC):
 
     g_min: float
     g_max: float
+
+    @property
+    @abstractmethod
+    def causes(self) -> tuple[str, ...]:
+        """Everything that makes a product of this device differ from the exact one."""
+
+    @abstractmethod
+    def only(self, causes: Iterable[str]) -> Device:
+        """The same device with just these causes."""
 
     @abstractmethod
     def program(self, wanted: Tensor, generator: torch.Generator) -> Tensor:
@@ -50,6 +60,15 @@ class Ideal(Device):
     g_max: float = 100e-6
     g_min: float = 0.0
 
+    @property
+    def causes(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    def only(self, causes: Iterable[str]) -> Ideal:
+        """Itself."""
+        return self
+
     def program(self, wanted: Tensor, generator: torch.Generator) -> Tensor:
         """What is wanted."""
         return wanted
@@ -67,8 +86,9 @@ class Ideal(Device):
 class BoundedLinear(Device):
     """A conductance between two bounds, written and read with Gaussian errors.
 
-    Writing leaves `g = clip(wanted + programming_noise · (g_max − g_min) · ξ, g_min, g_max)`; every read
-    sees `g (1 + read_noise · ξ)`. A write-and-verify scheme leaves such an error. The defaults are a
+    Writing aims at the nearest of `levels` conductances, evenly spaced from g_min to g_max, and leaves
+    `g = clip(level + programming_noise · (g_max − g_min) · ξ, g_min, g_max)`; every read sees
+    `g (1 + read_noise · ξ)`. A write-and-verify scheme leaves such an error. The defaults are a
     modelling choice in the range of filamentary oxide devices (10 to 100 µS, errors of a few per cent),
     not a measurement.
 
@@ -77,12 +97,14 @@ class BoundedLinear(Device):
         g_max: highest conductance, default 100 µS.
         programming_noise: standard deviation in units of the range, default 0.02.
         read_noise: standard deviation in units of the conductance, default 0.01.
+        levels: number of conductances that can be aimed at, default `None`: any between the bounds.
     """
 
     g_min: float = 10e-6
     g_max: float = 100e-6
     programming_noise: float = 0.02
     read_noise: float = 0.01
+    levels: int | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.g_max) and 0 <= self.g_min < self.g_max):
@@ -96,9 +118,30 @@ class BoundedLinear(Device):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise InputError(f"BoundedLinear.{name}", "a number >= 0", repr(value), "give a standard deviation")
+        if self.levels is not None and self.levels < 2:
+            raise InputError("BoundedLinear.levels", "at least 2, or None", repr(self.levels), "give more levels")
+
+    @property
+    def causes(self) -> tuple[str, ...]:
+        """Those of levels, programming noise and read noise that are there."""
+        sizes = {"levels": self.levels, "programming noise": self.programming_noise, "read noise": self.read_noise}
+        return tuple(name for name, size in sizes.items() if size)
+
+    def only(self, causes: Iterable[str]) -> BoundedLinear:
+        """The same device with just these causes."""
+        kept = set(causes)
+        return replace(
+            self,
+            levels=self.levels if "levels" in kept else None,
+            programming_noise=self.programming_noise if "programming noise" in kept else 0.0,
+            read_noise=self.read_noise if "read noise" in kept else 0.0,
+        )
 
     def program(self, wanted: Tensor, generator: torch.Generator) -> Tensor:
         """The conductance that writing leaves."""
+        if self.levels is not None:
+            step = (self.g_max - self.g_min) / (self.levels - 1)
+            wanted = self.g_min + ((wanted - self.g_min) / step).round() * step
         draw = torch.randn(wanted.shape, generator=generator, dtype=wanted.dtype)
         error = self.programming_noise * (self.g_max - self.g_min) * draw
         return (wanted + error).clamp(self.g_min, self.g_max)

@@ -38,6 +38,13 @@ class Crossbar:
             raise InputError("Crossbar.rows", "at least 1", repr(rows), "choose a tile")
         self.device = device or BoundedLinear()
         self.adc_bits, self.rows = adc_bits, rows
+        self.causes = (*self.device.causes, *(("ADC",) if adc_bits is not None else ()))
+
+    def only(self, causes: Iterable[str]) -> Crossbar:
+        """The same crossbars with just these causes; each noise is drawn as it is in the whole."""
+        kept = set(causes)
+        bits = self.adc_bits if "ADC" in kept else None
+        return Crossbar(self.device.only(kept), adc_bits=bits, rows=self.rows)
 
     def unavailable(self) -> str:
         """Always there."""
@@ -83,7 +90,8 @@ class Crossbar:
                 generator=torch.Generator().manual_seed(child),
             )
         wanted = tuple(record)
-        result = simulate(graph, spikes, dt=dt, record=wanted, operators=layers)
+        traced = [name for name in wanted if isinstance(plan.nodes[name], SPIKING)]
+        result = simulate(graph, spikes, dt=dt, record=wanted, before_reset=traced, operators=layers)
         info: dict[str, Any] = {
             "latency": dict.fromkeys(wanted, 0),
             "approximations": [line for name, layer in layers.items() for line in layer.approximations(name)],
@@ -93,7 +101,9 @@ class Crossbar:
             "neurons": "digital, float32",
             **self.device.describe(),
         }
-        return Report(result.output, 0, self._operations(plan.nodes, layers, spikes), {}, info, result.records)
+        return Report(
+            result.output, 0, self._operations(plan.nodes, layers, spikes), {}, info, result.records, result.before_reset
+        )
 
     @staticmethod
     def _operations(nodes: dict[str, nir.NIRNode], layers: dict[str, Layer], spikes: np.ndarray) -> dict[str, float]:

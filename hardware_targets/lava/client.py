@@ -23,9 +23,10 @@ import numpy as np
 
 from hardware_targets.lava.setup import default_folder, interpreter
 from hardware_targets.loihi import limits
+from hardware_targets.loihi.compiler import CAUSES
 from hardware_targets.loihi.emulator import Emulation
 from hardware_targets.loihi.program import Program, save
-from hardware_targets.loihi.target import execute
+from hardware_targets.loihi.target import Loihi, execute
 from neurospin.errors import TargetError
 from neurospin.target import Problem, Report
 
@@ -83,6 +84,7 @@ class Lava:
     """
 
     name: str = field(default="lava", init=False)
+    causes: tuple[str, ...] = field(default=CAUSES, init=False)
     timeout: float = 1800.0
     memory: int = 16 << 30
 
@@ -90,6 +92,10 @@ class Lava:
         """Why Lava cannot run here, with the remedy; empty where it can."""
         reason = find_python()[1]
         return f"{reason}: {REMEDY}" if reason else ""
+
+    def only(self, causes: Iterable[str]) -> Loihi:
+        """The same program with just these roundings, on the emulator: lava-nc has no fractions."""
+        return Loihi(causes)
 
     def check(self, graph: nir.NIRGraph) -> list[Problem]:
         """Every node, loop, reset and value that the chip cannot hold."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import nir
@@ -14,9 +15,12 @@ from neurospin.errors import TargetError
 from neurospin.graph.order import SPIKING
 
 Approximation = dict[str, Any]
+CAUSES = ("weights", "decays", "thresholds", "biases", "start", "arithmetic")
+"""What makes the program differ from the graph: weights of 8 bits, decays of 12, thresholds of 17, biases of 13; the
+start, which is wound back by the latency; and the state in whole numbers, which are cut, wrapped and clipped."""
 
 
-def compile(graph: nir.NIRGraph, dt: float) -> Program:
+def compile(graph: nir.NIRGraph, dt: float, causes: Iterable[str] = CAUSES) -> Program:
     """Compile a graph for the chip.
 
     Chains of linear nodes become one matrix of synapses; each synapse takes one step, so that a
@@ -27,6 +31,8 @@ def compile(graph: nir.NIRGraph, dt: float) -> Program:
     Args:
         graph: a NIR graph of linear nodes and IF, LIF, CubaLIF, LI, CubaLI; nested graphs and loops included.
         dt: step in seconds.
+        causes: what is rounded, of `CAUSES`. For one left out, the program holds exact fractions at the same
+            scales, and waits for its input instead of winding back; a certificate tells causes apart so.
 
     Raises:
         TargetError: the graph does not fit the chip; `check` lists every reason.
@@ -35,19 +41,21 @@ def compile(graph: nir.NIRGraph, dt: float) -> Program:
     if problems:
         first = problems[0]
         raise TargetError(f"loihi: {first.node or 'graph'}", first.limit, first.value, first.fix)
+    acting = frozenset(causes)
     wiring = fold(graph, dt)
     depth = _depths(wiring)
     populations, projections = [], []
     approximations: list[Approximation] = []
     for name, node in wiring.nodes.items():
         wires = [wire for wire in wiring.wires if wire.target == name]
-        population, synapses, notes = _population(name, node, wires, wiring.drive[name], depth, dt)
+        population, synapses, notes = _population(name, node, wires, wiring.drive[name], depth, dt, acting)
         populations.append(population)
         projections += synapses
         approximations += notes
     return Program(
         dt, wiring.input, wiring.input_shape, wiring.output, wiring.output_shape,
         tuple(populations), tuple(projections), tuple(approximations),
+        whole="arithmetic" in acting, wound_back="start" in acting,
     )  # fmt: skip
 
 
@@ -79,22 +87,39 @@ def _relax(wiring: Wiring, wires: list[Wire]) -> dict[str, int] | None:
 
 
 def _population(
-    name: str, node: nir.NIRNode, wires: list[Wire], drive: np.ndarray, depth: dict[str, int], dt: float
+    name: str,
+    node: nir.NIRNode,
+    wires: list[Wire],
+    drive: np.ndarray,
+    depth: dict[str, int],
+    dt: float,
+    acting: frozenset[str],
 ) -> tuple[Population, list[Projection], list[Approximation]]:
     neuron = quantise.model(node, drive, dt)
     matrices = [neuron.gain[:, None] * wire.matrix for wire in wires]
     scale, found = quantise.weights(neuron, matrices, depth[name])
-    du, dv = quantise.decays(neuron)
+    if "decays" in acting:
+        du, dv = quantise.decays(neuron)
+    else:
+        du, dv = limits.DECAY_ONE * neuron.decay_u - 1, limits.DECAY_ONE * neuron.decay_v
     spiking = isinstance(node, SPIKING)
     vth = np.full(drive.shape, limits.THRESHOLD)
-    if spiking:
+    if spiking and "thresholds" in acting:
         vth = quantise.threshold_register(neuron.threshold, scale).astype(np.int64)
-    mantissa, exponent = _bias(neuron.bias * scale)
-    bias = mantissa << exponent
-    start_u = np.where(du + 1 < limits.DECAY_ONE, np.rint(neuron.u0 * scale), 0).astype(np.int64)
-    start_v = np.rint(neuron.v0 * scale).astype(np.int64)
-    ceiling = vth << limits.SHIFT
-    u0, v0 = quantise.rewind(start_u, start_v, du, dv, bias, ceiling, depth[name])
+    elif spiking:
+        vth = neuron.threshold * scale / (1 << limits.SHIFT)
+    mantissa, exponent = neuron.bias * scale, np.zeros(drive.shape, np.int64)
+    if "biases" in acting:
+        mantissa, exponent = _bias(mantissa)
+    whole = "arithmetic" in acting
+    start_u = np.where(du + 1 < limits.DECAY_ONE, neuron.u0 * scale, 0)
+    start_v = neuron.v0 * scale
+    if whole:
+        start_u, start_v = (np.rint(start).astype(np.int64) for start in (start_u, start_v))
+    u0, v0 = start_u, start_v
+    if "start" in acting:
+        ceiling = vth * (1 << limits.SHIFT)
+        u0, v0 = quantise.rewind(u0, v0, du, dv, mantissa * 2**exponent, ceiling, depth[name], whole=whole)
     population = Population(
         name,
         node_shape(node),
@@ -113,16 +138,23 @@ def _population(
     projections, notes = [], []
     for wire, matrix, weights in zip(wires, matrices, found, strict=True):
         delay, late = _delay(wire, depth)
-        projections.append(Projection(wire.source, name, weights.mantissas, weights.exponent, delay))
+        integers: np.ndarray = weights.mantissas
+        if "weights" not in acting:
+            integers = matrix * scale[:, None] / 2.0 ** (weights.exponent + limits.SHIFT)
+        projections.append(Projection(wire.source, name, integers, weights.exponent, delay))
         if late:
             what = f"the loop from {wire.source} back to {name} takes more steps than in the graph"
             notes.append({"node": name, "what": what, "size": late})
         notes += _weight_notes(wire, matrix, weights, scale)
+    if acting != frozenset(CAUSES):
+        return population, projections, []  # part of a certificate, which tells sizes of its own
     notes += _neuron_notes(neuron, population, start_u, start_v)
     clips = quantise.reach(neuron, matrices).low * scale > limits.STATE
     if spiking and clips.any():
         what = "voltage stops where inhibition goes on, this many thresholds below the reset"
-        notes.append({"node": name, "what": what, "size": float((limits.STATE / (vth << limits.SHIFT))[clips].min())})
+        notes.append(
+            {"node": name, "what": what, "size": float((limits.STATE / (vth * (1 << limits.SHIFT)))[clips].min())}
+        )
     return population, projections, notes
 
 

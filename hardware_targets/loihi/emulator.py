@@ -29,15 +29,23 @@ class Emulation:
     Attributes:
         spikes: of each recorded population, uint8 `(time, batch, size)`.
         voltages: of each population whose voltage was wanted, int32 `(time, batch, size)`, after the reset.
+        before_reset: the same for each population asked for, before the reset.
         operations: `synaptic` (spikes times their synapses with a weight), `neuron_updates`, `spikes`.
     """
 
     spikes: dict[str, np.ndarray]
     voltages: dict[str, np.ndarray]
     operations: dict[str, float]
+    before_reset: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-def run(program: Program, spikes: np.ndarray, record: Iterable[str] = (), voltages: Iterable[str] = ()) -> Emulation:
+def run(
+    program: Program,
+    spikes: np.ndarray,
+    record: Iterable[str] = (),
+    voltages: Iterable[str] = (),
+    before_reset: Iterable[str] = (),
+) -> Emulation:
     """Run a program.
 
     Args:
@@ -45,24 +53,35 @@ def run(program: Program, spikes: np.ndarray, record: Iterable[str] = (), voltag
         spikes: input of zeros and ones, `(time, batch, size of the input)`.
         record: names of populations whose spikes are wanted.
         voltages: names of populations whose voltages are wanted.
+        before_reset: names of populations whose voltages before the reset are wanted.
     """
-    record, voltages = tuple(record), tuple(voltages)
+    record, voltages, before_reset = tuple(record), tuple(voltages), tuple(before_reset)
     steps, batch, _ = spikes.shape
     widest = max(population.size for population in program.populations)
     part = max(1, CHUNK_BYTES // (8 * steps * widest))
-    pieces = [_run(program, spikes[:, i : i + part], record, voltages) for i in range(0, batch, part)]
+    pieces = [_run(program, spikes[:, i : i + part], record, voltages, before_reset) for i in range(0, batch, part)]
     return Emulation(
         {name: np.concatenate([p.spikes[name] for p in pieces], axis=1) for name in record},
         {name: np.concatenate([p.voltages[name] for p in pieces], axis=1) for name in voltages},
         {key: sum(p.operations[key] for p in pieces) for key in pieces[0].operations},
+        {name: np.concatenate([p.before_reset[name] for p in pieces], axis=1) for name in before_reset},
     )
 
 
-def _run(program: Program, spikes: np.ndarray, record: tuple[str, ...], voltages: tuple[str, ...]) -> Emulation:
+def _run(
+    program: Program,
+    spikes: np.ndarray,
+    record: tuple[str, ...],
+    voltages: tuple[str, ...],
+    before_reset: tuple[str, ...],
+) -> Emulation:
     steps, batch, _ = spikes.shape
     given = {program.input: np.ascontiguousarray(spikes, np.float32)}
     kept: dict[str, np.ndarray] = {}
-    synapses = {name: [_Synapses(p) for p in program.projections if p.target == name] for name in _names(program)}
+    met: dict[str, np.ndarray] = {}
+    synapses = {
+        name: [_Synapses(p, program.whole) for p in program.projections if p.target == name] for name in _names(program)
+    }
     for component in _components(program):
         members = []
         for name in component:
@@ -73,9 +92,16 @@ def _run(program: Program, spikes: np.ndarray, record: tuple[str, ...], voltages
             for synapse in outer:
                 synapse.add_all(given[synapse.source], current)
             given[name] = np.zeros((steps, batch, population.size), np.float32)
-            if name in voltages:
-                kept[name] = np.empty((steps, batch, population.size), np.int32)
-            members.append(_Neurons(population, batch, current, given[name], kept.get(name), inner))
+            kind = np.int32 if program.whole else np.float64
+            for names, arrays in ((voltages, kept), (before_reset, met)):
+                if name in names:
+                    arrays[name] = np.zeros((steps, batch, population.size), kind)
+            wait = 0 if program.wound_back else population.depth
+            members.append(
+                _Neurons(
+                    population, batch, current, given[name], kept.get(name), met.get(name), inner, program.whole, wait
+                )
+            )
         for t in range(steps):
             for neurons in members:
                 for synapse in neurons.inner:
@@ -83,7 +109,7 @@ def _run(program: Program, spikes: np.ndarray, record: tuple[str, ...], voltages
             for neurons in members:
                 neurons.step(t)
     operations = _operations(program, given, steps * batch)
-    return Emulation({name: given[name].astype(np.uint8) for name in record}, kept, operations)
+    return Emulation({name: given[name].astype(np.uint8) for name in record}, kept, operations, met)
 
 
 def _names(program: Program) -> list[str]:
@@ -110,13 +136,14 @@ def _components(program: Program) -> list[list[str]]:
 class _Synapses:
     """One projection, ready for products."""
 
-    def __init__(self, projection: Projection) -> None:
+    def __init__(self, projection: Projection, whole: bool) -> None:
         self.source = projection.source
         self.lag = 1 + projection.delay
-        self.cut = min(projection.exponent, 0)
-        unit = 2.0 ** (limits.SHIFT + max(projection.exponent, 0)) if self.cut == 0 else 1.0
+        self.cut = min(projection.exponent, 0) if whole else 0
+        unit = 2.0 ** (limits.SHIFT + projection.exponent) if self.cut == 0 else 1.0
         weights = np.asarray(projection.weights, np.float64)
-        exact = np.abs(weights).sum(axis=1).max(initial=0) < 2**24
+        integers = projection.weights.dtype.kind == "i"
+        exact = integers and np.abs(weights).sum(axis=1).max(initial=0) < 2**24
         # a power of two as common factor leaves every partial sum as exact as it was
         self.weights = np.ascontiguousarray((weights * unit).T, np.float32 if exact else np.float64)
 
@@ -148,7 +175,10 @@ class _Neurons:
     current: np.ndarray
     spikes: np.ndarray
     voltages: np.ndarray | None
+    before_reset: np.ndarray | None
     inner: list[_Synapses]
+    whole: bool
+    wait: int
     u: np.ndarray = field(init=False)
     v: np.ndarray = field(init=False)
 
@@ -160,20 +190,27 @@ class _Neurons:
         self.keep_u = (limits.DECAY_ONE - p.du - 1) / limits.DECAY_ONE
         self.keep_v = (limits.DECAY_ONE - p.dv) / limits.DECAY_ONE
         self.bias = p.bias.astype(np.float64)
-        self.threshold = (p.vth << limits.SHIFT).astype(np.float64)
+        self.threshold = (p.vth * (1 << limits.SHIFT)).astype(np.float64)
         self.fired = np.empty(shape, bool)
 
     def step(self, t: int) -> None:
+        if t < self.wait:
+            return
         u, v = self.u, self.v
         np.multiply(u, self.keep_u, out=u)
-        np.trunc(u, out=u)
-        u += self.current[t]
-        self._wrap(u)
         np.multiply(v, self.keep_v, out=v)
-        np.trunc(v, out=v)
+        if self.whole:
+            np.trunc(u, out=u)
+            np.trunc(v, out=v)
+        u += self.current[t]
+        if self.whole:
+            self._wrap(u)
         v += u
         v += self.bias
-        np.clip(v, -limits.STATE, limits.STATE, out=v)
+        if self.whole:
+            np.clip(v, -limits.STATE, limits.STATE, out=v)
+        if self.before_reset is not None:
+            np.copyto(self.before_reset[t], v, casting="unsafe")
         np.greater(v, self.threshold, out=self.fired)
         np.copyto(v, 0.0, where=self.fired)
         np.copyto(self.spikes[t], self.fired)

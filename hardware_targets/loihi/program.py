@@ -25,7 +25,7 @@ INTEGERS = ("du", "dv", "vth", "bias_mant", "bias_exp", "u0", "v0")
 
 @dataclass(frozen=True)
 class Population:
-    """Neurons of one node, flattened; every array has shape `(size,)`.
+    """Neurons of one node, flattened; every array has shape `(size,)`: integers, or fractions of a cause left out.
 
     Attributes:
         name: of the graph's node.
@@ -65,7 +65,7 @@ class Population:
     @property
     def bias(self) -> np.ndarray:
         """The bias that is added in every step, `(size,)`."""
-        return self.bias_mant.astype(np.int64) << self.bias_exp
+        return self.bias_mant * 2 ** self.bias_exp.astype(np.int64)
 
     def voltage(self, integers: np.ndarray) -> np.ndarray:
         """Integer voltages `(time, batch, size)` in model units, float32."""
@@ -105,6 +105,9 @@ class Program:
         populations: in an order in which sources come before targets, loops aside.
         projections: all synapses.
         approximations: what differs from the graph, `{"node", "what", "size"}` each.
+        whole: whether the state is whole numbers, cut, wrapped and clipped; the chip has no other.
+        wound_back: whether populations run from the first step, from a state wound back by their depth; else
+            each waits for as many steps as its depth, which the chip cannot.
     """
 
     dt: float
@@ -115,6 +118,8 @@ class Program:
     populations: tuple[Population, ...]
     projections: tuple[Projection, ...]
     approximations: tuple[dict[str, Any], ...]
+    whole: bool = True
+    wound_back: bool = True
 
     def population(self, name: str) -> Population:
         """The population of that name."""

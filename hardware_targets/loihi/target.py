@@ -9,7 +9,7 @@ import nir
 import numpy as np
 
 from hardware_targets.loihi import limits
-from hardware_targets.loihi.compiler import compile
+from hardware_targets.loihi.compiler import CAUSES, compile
 from hardware_targets.loihi.emulator import Emulation
 from hardware_targets.loihi.emulator import run as emulate
 from hardware_targets.loihi.program import Program
@@ -20,9 +20,21 @@ from neurospin.target import Problem, Report
 
 
 class Loihi:
-    """Runs a graph in Loihi's integer arithmetic, on this machine; equal to lava-nc 0.10 `fixed_pt`."""
+    """Runs a graph in Loihi's integer arithmetic, on this machine; equal to lava-nc 0.10 `fixed_pt`.
+
+    Args:
+        causes: what is rounded; the chip rounds everything (default).
+    """
 
     name = "loihi"
+    causes = CAUSES
+
+    def __init__(self, causes: Iterable[str] = CAUSES) -> None:
+        self.acting = tuple(causes)
+
+    def only(self, causes: Iterable[str]) -> Loihi:
+        """The same arithmetic with just these roundings."""
+        return Loihi(causes)
 
     def unavailable(self) -> str:
         """Always there."""
@@ -49,13 +61,26 @@ class Loihi:
             TargetError: the graph does not fit the chip.
             UnknownName: a recorded name is no neuron of the graph.
         """
-        return execute(graph, spikes, dt, record, emulate)
+
+        def engine(
+            program: Program, array: np.ndarray, spiking: tuple[str, ...], readouts: tuple[str, ...]
+        ) -> Emulation:
+            return emulate(program, array, spiking, readouts, spiking)
+
+        return execute(graph, spikes, dt, record, engine, self.acting)
 
 
 Engine = Callable[[Program, np.ndarray, tuple[str, ...], tuple[str, ...]], Emulation]
 
 
-def execute(graph: nir.NIRGraph, spikes: np.ndarray, dt: float, record: Iterable[str], engine: Engine) -> Report:
+def execute(
+    graph: nir.NIRGraph,
+    spikes: np.ndarray,
+    dt: float,
+    record: Iterable[str],
+    engine: Engine,
+    causes: Iterable[str] = CAUSES,
+) -> Report:
     """Compile a graph, run it on an engine of integer programs, and report in model units.
 
     Args:
@@ -64,13 +89,14 @@ def execute(graph: nir.NIRGraph, spikes: np.ndarray, dt: float, record: Iterable
         dt: step in seconds.
         record: names of neuron nodes whose output is wanted as well.
         engine: what runs the program on `(time, batch, size of the input)`: the emulator, or Lava.
+        causes: what is rounded.
     """
     array = check_input(graph, spikes)
     odd = int(((array != 0) & (array != 1)).sum())
     if odd:
         raise InputError("spikes", "zeros and ones", f"{odd} other values", "encode the input as spikes")
     wanted = check_record(graph, record)
-    program = compile(graph, dt)
+    program = compile(graph, dt, causes)
     names = tuple(dict.fromkeys((program.output, *wanted)))
     spiking = tuple(n for n in names if program.population(n).spiking)
     readouts = tuple(n for n in names if not program.population(n).spiking)
@@ -90,7 +116,11 @@ def execute(graph: nir.NIRGraph, spikes: np.ndarray, dt: float, record: Iterable
     }
     output = outputs[program.output].reshape(steps, batch, *program.output_shape)
     records = {name: outputs[name] for name in wanted}
-    return Report(output, program.latency, result.operations, {}, info, records)
+    volts = {}
+    for name in (n for n in wanted if n in result.before_reset):
+        population = program.population(name)
+        volts[name] = population.voltage(result.before_reset[name]).reshape(steps, batch, *population.shape)
+    return Report(output, program.latency, result.operations, {}, info, records, volts)
 
 
 target = Loihi()

@@ -8,7 +8,7 @@ are those of `neurospin.network.Network`, so that a graph that a network wrote g
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import nir
 import numpy as np
@@ -36,11 +36,13 @@ class Simulation:
         outputs: of the graph's Output nodes by name, each `(time, batch, *output)`.
         records: output of every recorded node, `(time, batch, *neuron)`.
         voltages: voltage of every recorded node after the reset, same shape.
+        before_reset: voltage of every spiking node asked for, as it met the threshold, same shape.
     """
 
     outputs: dict[str, np.ndarray]
     records: dict[str, np.ndarray]
     voltages: dict[str, np.ndarray]
+    before_reset: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def output(self) -> np.ndarray:
@@ -61,6 +63,7 @@ def simulate(
     *,
     dt: float | None = None,
     record: Iterable[str] = (),
+    before_reset: Iterable[str] = (),
     dtype: str = "float32",
     operators: Mapping[str, Operator] | None = None,
 ) -> Simulation:
@@ -71,6 +74,7 @@ def simulate(
         spikes: input of shape `(time, batch, *input)`; of several inputs, one such array by name.
         dt: step in seconds; default, the one that the graph records.
         record: names of neuron nodes whose output is wanted as well.
+        before_reset: names of spiking nodes whose voltage before the reset is wanted as well.
         dtype: `"float32"` (default) or `"float64"`.
         operators: maps that take the place of nodes without state, by name; each takes
             `(samples, *input)`. A crossbar puts its arrays here.
@@ -82,11 +86,13 @@ def simulate(
     given = check_inputs(graph, spikes)
     wanted = check_record(graph, record)
     machine = _Machine(graph, resolve_dt(graph, dt), DTYPES[dtype], operators)
-    out = machine.run({name: torch.from_numpy(x).to(machine.dtype) for name, x in given.items()}, wanted)
+    met = check_record(graph, before_reset)
+    out = machine.run({name: torch.from_numpy(x).to(machine.dtype) for name, x in given.items()}, wanted, met)
     return Simulation(
         {name: out.outputs[name].numpy() for name in machine.plan.outputs},
         {name: out.outputs[name].numpy() for name in wanted},
-        {name: out.voltages[name].numpy() for name in wanted},
+        {name: out.voltages[name].numpy() for name in wanted if name in out.voltages},
+        {name: _met(out.currents[name], out.voltages[name], machine.dynamics[name]).numpy() for name in met},
     )
 
 
@@ -101,18 +107,33 @@ class _Machine:
         subtract = metadata(graph).get("reset") == "subtract"
         sizes = shapes(graph)
         self.parts: dict[str, Part] = {}
+        self.dynamics: dict[str, Dynamics] = {}
         for name, node in self.plan.nodes.items():
             if isinstance(node, nir.Delay):
                 self.parts[name] = delay_line(node, dt, dtype)
             elif isinstance(node, STATEFUL):
-                self.parts[name] = neuron(dynamics(node, dt, dtype, subtract=subtract), sizes[name], dtype)
+                self.dynamics[name] = dynamics(node, dt, dtype, subtract=subtract)
+                self.parts[name] = neuron(self.dynamics[name], sizes[name], dtype)
             else:
                 function = (operators or {}).get(name) or operator(name, node, dtype)
                 self.parts[name] = Part.map(over_time(function), sizes[name], lambda function=function: function)
 
-    def run(self, given: Mapping[str, Tensor], wanted: Iterable[str]) -> Outcome:
-        """Output of the graph and of every wanted node."""
-        return execute(self.plan, self.parts, given, keep={*wanted, *self.plan.outputs}, voltages=wanted)
+    def run(self, given: Mapping[str, Tensor], wanted: Iterable[str], met: Iterable[str] = ()) -> Outcome:
+        """Output of the graph and of every wanted node; voltages of these, and of `met` with their inputs."""
+        kept = {*wanted, *self.plan.outputs}
+        return execute(self.plan, self.parts, given, keep=kept, voltages={*wanted, *met}, currents=met)
+
+
+def _met(current: Tensor, voltage: Tensor, dynamics: Dynamics) -> Tensor:
+    """The voltage that met the threshold, from the input and the voltage after the reset, by the scan's own sums."""
+    if dynamics.synapse_decay is not None and dynamics.synapse_gain is not None:
+        i, currents = torch.zeros_like(current[0]), []
+        for x in current.unbind(0):
+            i = dynamics.synapse_decay * i + dynamics.synapse_gain * x
+            currents.append(i)
+        current = torch.stack(currents)
+    before = torch.cat([torch.zeros_like(voltage[:1]), voltage[:-1]])
+    return dynamics.decay * before + (dynamics.gain * current + dynamics.leak)
 
 
 def over_time(function: Operator) -> Operator:
