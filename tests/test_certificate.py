@@ -121,10 +121,30 @@ def test_each_cause_changes_what_it_should():
         assert (alone["weights"] == 0) == binary
         assert (alone["decays"] == 0) == (tau == 8e-3 or binary)  # the binary network fires too rarely to notice
         assert alone["biases"] == alone["start"] == 0  # no leak, no bias, and silence before the input
-    graph, spikes = layered()
-    for node in ("lif1", "lif2"):
-        graph.nodes[node].v_leak = graph.nodes[node].v_leak + 0.27
-    assert by_name(ns.certify(graph, spikes, "loihi"))["biases"].alone.differing > 0
+
+
+def test_biases_and_the_start_cost_spikes_where_they_must():
+    """Voltages that creep up to the threshold on their leak; and one that is above it before its input comes."""
+    count = 60
+    net = ns.Network([ns.Dense(1, count), ns.LIF(count, tau_mem=20e-3)], dt=1e-3)
+    graph, spikes = ns.to_graph(net), np.zeros((400, 1, 1), np.float32)
+    graph.nodes["lif1"].v_leak = (1 + np.logspace(-5, -2, count)).astype(np.float32)
+    made, other = (Made(g, list(graph.nodes), set()) for g in (graph, rounded(graph, "biases")))
+    differing = int((interpret(made, spikes)["lif1"] != interpret(other, spikes)["lif1"]).sum())
+    certificate = ns.certify(graph, spikes, "loihi")
+    causes = by_name(certificate)
+    assert causes["biases"].alone.differing == differing > 10
+    assert causes["start"].alone == certificate.unexplained  # float32 against float64, a hair below the threshold
+    blocks = [ns.Dense(1, 1), ns.LIF(1, tau_mem=20e-3), ns.Dense(1, 1), ns.LIF(1, tau_mem=20e-3)]
+    graph = ns.to_graph(ns.Network(blocks, dt=1e-3))
+    node = graph.nodes["lif2"]  # wound back by two steps it would spike on the way, so it starts lower
+    node.v_leak[:], node.v_reset[:] = -30, -3
+    for name in ("dense1", "dense2"):
+        graph.nodes[name].weight[:] = 51
+    certificate = ns.certify(graph, np.ones((30, 1, 1), np.float32), "loihi")
+    causes = by_name(certificate)
+    assert certificate.unexplained.differing == 0 and causes["start"].alone.differing > 0
+    assert causes["start"].without.differing < certificate.differing
 
 
 def test_causes_are_independent_runs():

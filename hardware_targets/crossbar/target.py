@@ -102,7 +102,13 @@ class Crossbar:
             **self.device.describe(),
         }
         return Report(
-            result.output, 0, self._operations(plan.nodes, layers, spikes), {}, info, result.records, result.before_reset
+            result.output,
+            0,
+            self._operations(plan.nodes, layers, spikes),
+            {},
+            info,
+            result.records,
+            result.before_reset,
         )
 
     @staticmethod
