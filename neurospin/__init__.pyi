@@ -17,6 +17,7 @@ from .errors import OutputError as OutputError
 from .errors import TargetError as TargetError
 from .errors import UnknownName as UnknownName
 from .graph.build import to_graph as to_graph
+from .graph.file import GraphWarning as GraphWarning
 from .graph.file import read as read
 from .graph.file import write as write
 from .graph.simulate import Simulation as Simulation

@@ -103,7 +103,7 @@ def test_writing_is_whole_or_not_at_all(tmp_path):
     ns.write(tmp_path / "g.nir", graph)
     before = (tmp_path / "g.nir").read_bytes()
     graph.metadata["bad"] = {"thing": object()}
-    with pytest.raises(ns.GraphError, match=r"metadata.bad.thing: expected numbers, texts or arrays"):
+    with pytest.raises(ns.GraphError, match=r"metadata.bad.thing: expected numbers, texts, arrays, or lists"):
         ns.write(tmp_path / "g.nir", graph)
     assert (tmp_path / "g.nir").read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["g.nir"]

@@ -10,6 +10,7 @@ import numpy as np
 
 from neurospin.errors import GraphError
 from neurospin.graph.contract import metadata, ports, resolve_dt
+from neurospin.graph.metadata import check_name
 from neurospin.graph.order import STATEFUL, flatten, order
 
 FIELDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -22,7 +23,7 @@ FIELDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "Conv2d": (("weight", "stride", "padding", "dilation", "groups", "bias"), ("input_shape",)),
     "SumPool2d": (("kernel_size", "stride", "padding"), ()),
     "AvgPool2d": (("kernel_size", "stride", "padding"), ()),
-    "Flatten": (("start_dim", "end_dim"), ("input_type",)),
+    "Flatten": ((), ("start_dim", "end_dim", "input_type")),
     "Delay": (("delay",), ()),
     "Threshold": (("threshold",), ()),
     "I": (("r",), ()),
@@ -36,6 +37,8 @@ FIELDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 NUMBERS = {"weight", "bias", "scale", "delay", "threshold", "r", "v_threshold", "v_reset", "v_leak", "w_in"}
 TIMES = {"tau", "tau_syn", "tau_mem"}
+NEURONS = ("I", "IF", "LI", "LIF", "CubaLI", "CubaLIF")
+LARGEST = 2**28  # values that a node may give in one step
 
 
 def validate(graph: nir.NIRGraph) -> None:
@@ -46,7 +49,10 @@ def validate(graph: nir.NIRGraph) -> None:
     """
     if not isinstance(graph, nir.NIRGraph):
         raise GraphError("graph", "a nir.NIRGraph", type(graph).__name__, "wrap the nodes in a nir.NIRGraph")
+    count = _names(graph, "graph")
     nodes, edges = flatten(graph)
+    if len(nodes) != count:
+        raise GraphError("graph", "a name for each node", "a name with a dot that a nested node has", "rename it")
     for name, node in nodes.items():
         _node(name, node)
     seen: set[tuple[str, str]] = set()
@@ -61,7 +67,7 @@ def validate(graph: nir.NIRGraph) -> None:
     if "dt" in metadata(graph):
         dt = resolve_dt(graph, None)
         for name, node in nodes.items():
-            for field in TIMES:
+            for field in sorted(TIMES):
                 value = getattr(node, field, None)
                 if value is not None and float(np.min(value)) <= dt * (1 + 1e-6):
                     raise GraphError(
@@ -70,6 +76,25 @@ def validate(graph: nir.NIRGraph) -> None:
                         f"{float(np.min(value)):g} s",
                         "take a smaller dt",
                     )
+
+
+def _names(graph: nir.NIRGraph, where: str, depth: int = 0) -> int:
+    """Number of nodes, nested ones included, after every name is found fit for a file."""
+    if depth > 32:
+        raise GraphError(where[:80], "at most 32 graphs in one another", "more", "flatten the graph")
+    count = 0
+    for name, node in graph.nodes.items():
+        check_name(name, f"{where}: name of a node")
+        count += _names(node, f"{where}.{name}", depth + 1) if isinstance(node, nir.NIRGraph) else 1
+    for edge in graph.edges:
+        if not (isinstance(edge, tuple | list) and len(edge) == 2 and all(end in graph.nodes for end in edge)):
+            raise GraphError(
+                f"edge {' -> '.join(map(str, edge))}",
+                "two nodes of the graph",
+                f"no node {next((str(e) for e in edge if e not in graph.nodes), '')!r}",
+                "remove the edge",
+            )
+    return count
 
 
 def _node(name: str, node: nir.NIRNode) -> None:
@@ -83,6 +108,10 @@ def _node(name: str, node: nir.NIRNode) -> None:
             continue
         if field in NUMBERS | TIMES:
             _values(f"{name}.{field}", value, time=field in TIMES or field == "delay", zero=field == "delay")
+        elif field not in ("shape", "input_type"):
+            _whole(f"{name}.{field}", value, signed=kind == "Flatten")
+    if isinstance(node, nir.Input | nir.Output) and own_shape(node):
+        _whole(f"{name}.shape", own_shape(node))
     if isinstance(node, STATEFUL):
         shape = np.shape(next(getattr(node, f) for f in required))
         for field in (*required, *optional):
@@ -101,6 +130,12 @@ def _node(name: str, node: nir.NIRNode) -> None:
                 f"{value:g}",
                 "raise it",
             )
+
+
+def _whole(where: str, value: Any, *, signed: bool = False) -> None:
+    array = np.asarray(value)
+    if array.dtype.kind not in "iu" or array.size == 0 or (not signed and array.min() < 0):
+        raise GraphError(where, "whole numbers" if signed else "whole numbers >= 0", repr(value)[:40], "mend the node")
 
 
 def _values(where: str, value: Any, *, time: bool, zero: bool) -> None:
@@ -136,15 +171,18 @@ def shapes(graph: nir.NIRGraph) -> dict[str, tuple[int, ...]]:
             )
         if not (plan.sources[name] or plan.delayed[name]) and not isinstance(node, nir.Input):
             raise GraphError(f"node {name}", "an edge into it", "none", "connect the node or remove it")
-        found[name] = _shape(name, node, next(iter(given), None))
+        found[name] = shape_of(name, node, next(iter(given), None))
+        if not 0 < math.prod(found[name]) <= LARGEST:
+            raise GraphError(f"node {name}", f"1 to {LARGEST} values", f"shape {found[name]}", "mend the shape")
     for name in names:  # back edges, now that every shape is known
         for source in plan.delayed[name]:
-            _shape(name, plan.nodes[name], found[source])
+            shape_of(name, plan.nodes[name], found[source])
     return found
 
 
-def _shape(name: str, node: nir.NIRNode, given: tuple[int, ...] | None) -> tuple[int, ...]:
-    wanted = expected = _own(node)
+def shape_of(name: str, node: nir.NIRNode, given: tuple[int, ...] | None) -> tuple[int, ...]:
+    """Shape of what a node gives when it is fed `given` (`None`: nothing known), after the two are found to fit."""
+    wanted = expected = own_shape(node)
     if isinstance(node, nir.Affine | nir.Linear):
         weight = np.shape(node.weight)
         if len(weight) < 2:
@@ -165,7 +203,7 @@ def _shape(name: str, node: nir.NIRNode, given: tuple[int, ...] | None) -> tuple
     return expected
 
 
-def _own(node: nir.NIRNode) -> tuple[int, ...] | None:
+def own_shape(node: nir.NIRNode) -> tuple[int, ...] | None:
     """The shape of a node that maps a shape to itself."""
     if isinstance(node, nir.Input | nir.Output):
         kind = node.input_type["input"] if isinstance(node, nir.Input) else node.output_type["output"]
@@ -179,12 +217,18 @@ def _own(node: nir.NIRNode) -> tuple[int, ...] | None:
 def _spatial(name: str, node: Any, given: tuple[int, ...]) -> tuple[int, ...]:
     if isinstance(node, nir.Flatten):
         rank = len(given)
-        start, end = int(node.start_dim) % rank, int(node.end_dim) % rank
+        start, end = int(node.start_dim), int(node.end_dim)
+        if not (-rank <= start < rank and -rank <= end < rank and start % rank <= end % rank):
+            raise GraphError(f"node {name}", f"axes of {given}", f"{start} to {end}", "count axes without time, batch")
+        start, end = start % rank, end % rank
         return (*given[:start], math.prod(given[start : end + 1]), *given[end + 1 :])
     convolution = isinstance(node, nir.Conv1d | nir.Conv2d)
     axes = 1 if isinstance(node, nir.Conv1d) else 2
     if len(given) != axes + 1:
         raise GraphError(f"node {name}", f"input of {axes + 1} axes", f"shape {given}", "match the node before")
+    told = getattr(node, "input_shape", None)
+    if told is not None and tuple(int(n) for n in np.atleast_1d(told)) != given[1:]:
+        raise GraphError(f"{name}.input_shape", f"{given[1:]}", f"{told}", "match the node before")
     kernel = list(np.shape(node.weight)[2:]) if convolution else _numbers(name, node.kernel_size, axes)
     stride = _numbers(name, node.stride, axes)
     dilation = _numbers(name, node.dilation, axes) if convolution else [1] * axes
@@ -212,6 +256,8 @@ def _spatial(name: str, node: Any, given: tuple[int, ...]) -> tuple[int, ...]:
         raise GraphError(
             f"node {name}", "positive kernel, stride, dilation", "one that is not", "give positive numbers"
         )
+    if not convolution and any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
+        raise GraphError(f"{name}.padding", f"at most half of the kernel {kernel}", f"{padding}", "pad less")
     sizes = [
         (n + 2 * p - d * (k - 1) - 1) // s + 1
         for n, p, d, k, s in zip(given[1:], padding, dilation, kernel, stride, strict=True)

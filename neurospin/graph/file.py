@@ -1,13 +1,15 @@
 """NIR files: read with suspicion, written whole or not at all.
 
-The layout is that of nir 1.0.8, whose reader can read what `write` writes. What crashes nir's own
-writer is carried: 0-d parameters are stored as they are, `None` as an empty array, a `/` in a node's
-name as `%2F` (and `%` as `%25`), a list of texts as an array of texts.
+The layout is that of nir 1.0.8, whose reader can read what `write` writes, and what crashes nir's own
+writer is carried without loss (see `neurospin.graph.metadata`): 0-d parameters, `None`, lists, tuples, a
+`/` in a name. One exception is nir's: it infers the shape behind a rectangular kernel wrongly, so such a
+file needs `nir.read(path, type_check=False)`.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -20,6 +22,9 @@ from neurospin.errors import GraphError, unknown_name
 from neurospin.files import existing, replacing
 from neurospin.graph.check import FIELDS, NUMBERS, TIMES, shapes, validate
 from neurospin.graph.hdf5 import tree
+from neurospin.graph.metadata import escaped, from_file, put, to_file, unescaped
+from neurospin.graph.order import order
+from neurospin.graph.repair import add_ports, complete, repair
 
 
 class GraphWarning(UserWarning):
@@ -30,38 +35,43 @@ def read(path: str | os.PathLike[str]) -> nir.NIRGraph:
     """Read a NIR file.
 
     Harmless quirks of older files are repaired, and a `GraphWarning` says what was repaired: no
-    version, no `v_reset` (0 is taken) or `w_in` (1), one number for a whole layer, an Input or Output
-    whose shape carries extra ones. Nothing outside the file is read, and nothing is executed.
+    version, no `v_reset` (0 is taken) or `w_in` (1), one number for a whole layer, no Input or Output, one
+    whose shape carries extra ones, shapes that nir infers wrongly (rectangular kernels). Nothing outside
+    the file is read, nothing is executed, and the HDF5 library is not asked (`neurospin.graph.hdf5`).
 
     Raises:
         MissingFile: no such file.
         GraphError: not a NIR file, damaged, unsafe, or malformed; names node, field and value.
     """
     place = existing(path)
-    content = tree(place)
-    repairs: list[str] = []
-    if "version" not in content:
-        repairs.append("no version: read as 1.0")
-    if not isinstance(content.get("node"), dict):
-        raise GraphError(
-            str(path), "a NIR file, with a group `node`", ", ".join(content)[:80] or "nothing", "export it"
-        )
-    graph = _graph(content["node"], str(path), repairs)
-    _repair_ports(graph, repairs)
-    validate(graph)
-    for node in graph.nodes.values():
-        if isinstance(node, nir.NIRGraph):
-            node.__post_init__()
-    graph.__post_init__()
+    graph, repairs = of_content(tree(place), str(path))
     if repairs:
         warnings.warn(f"{path}: {'; '.join(repairs)}", GraphWarning, stacklevel=2)
     return graph
 
 
+def of_content(content: Mapping[str, Any], where: str) -> tuple[nir.NIRGraph, list[str]]:
+    """The graph that a file's content describes, and what was repaired in it."""
+    repairs: list[str] = []
+    version = content.get("version")
+    if not (isinstance(version, str) and re.fullmatch(r"[01](\.\w+)*", version)):
+        repairs.append(f"{'no version' if version is None else f'version {version!r:.40}'}: read as {nir.version}")
+    if not isinstance(content.get("node"), dict):
+        raise GraphError(where, "a NIR file, with a group `node`", ", ".join(content)[:80] or "nothing", "export it")
+    graph = _graph(content["node"], where, repairs)
+    repair(graph, repairs)
+    validate(graph)
+    for node in graph.nodes.values():
+        if isinstance(node, nir.NIRGraph):
+            node.__post_init__()
+    graph.__post_init__()
+    return graph, repairs
+
+
 def _graph(content: Mapping[str, Any], where: str, repairs: list[str]) -> nir.NIRGraph:
     kind = content.get("type")
-    if kind != "NIRGraph":
-        raise GraphError(where, "a node of type NIRGraph", repr(kind), "wrap the node in a graph")
+    if not isinstance(kind, str) or kind != "NIRGraph":
+        raise GraphError(where, "a node of type NIRGraph", repr(kind)[:60], "wrap the node in a graph")
     for field in content:
         if field not in ("type", "nodes", "edges", "metadata", "input_type", "output_type"):
             raise unknown_name(f"{where}: graph", field, ("type", "nodes", "edges", "metadata"), "field")
@@ -69,12 +79,16 @@ def _graph(content: Mapping[str, Any], where: str, repairs: list[str]) -> nir.NI
     if not isinstance(nodes, dict) or not nodes:
         raise GraphError(f"{where}: nodes", "at least one node", "none", "export the graph again")
     edges = content.get("edges")
-    pairs = [] if edges is None or len(edges) == 0 else edges
-    if not isinstance(pairs, list) or not all(isinstance(e, list) and len(e) == 2 for e in pairs):
+    pairs = [] if edges is None or (isinstance(edges, np.ndarray) and edges.size == 0) else edges
+    whole = isinstance(pairs, list) and all(isinstance(e, list) and len(e) == 2 for e in pairs)
+    if not whole or not all(isinstance(name, str) for pair in pairs for name in pair):
         raise GraphError(f"{where}: edges", "pairs of node names", "something else", "export the graph again")
-    made = {_unescaped(name): _node(name, node, repairs) for name, node in nodes.items()}
-    links = [(_unescaped(a), _unescaped(b)) for a, b in pairs]
-    return nir.NIRGraph(made, links, metadata=_metadata(content.get("metadata")), type_check=False)
+    made = {unescaped(name): _node(unescaped(name), node, repairs) for name, node in nodes.items()}
+    if len(made) < len(nodes):
+        raise GraphError(f"{where}: nodes", "a name for each node", "names that are one when unescaped", "rename them")
+    links = [(unescaped(a), unescaped(b)) for a, b in pairs]
+    add_ports(made, links, repairs)
+    return nir.NIRGraph(made, links, metadata=from_file(content.get("metadata")), type_check=False)
 
 
 def _node(name: str, content: Any, repairs: list[str]) -> nir.NIRNode:
@@ -93,8 +107,8 @@ def _node(name: str, content: Any, repairs: list[str]) -> nir.NIRNode:
     for field in required:
         if field not in given:
             raise GraphError(f"{name}.{field}", "a value", "none", f"give {kind} its {field}")
-    given = {key: _field(f"{name}.{key}", key, value) for key, value in given.items()}
-    extra = _metadata(content.get("metadata"))
+    given = {key: _field(f"{name}.{key}", kind, key, value) for key, value in given.items()}
+    extra = from_file(content.get("metadata"))
     if kind in ("Input", "Output"):
         shape = np.atleast_1d(np.asarray(given["shape"])).astype(np.int64)
         node = nir.Input({"input": shape}) if kind == "Input" else nir.Output({"output": shape})
@@ -103,96 +117,41 @@ def _node(name: str, content: Any, repairs: list[str]) -> nir.NIRNode:
             given.pop(key, None)
         if kind == "Flatten":
             given["input_type"] = {"input": given.get("input_type")}
-        node = _make(name, kind, _complete(name, kind, given, repairs))
+        node = _make(name, kind, complete(name, kind, given, repairs))
     node.metadata = extra
     return node
 
 
-def _field(where: str, key: str, value: Any) -> Any:
+def _field(where: str, kind: str, key: str, value: Any) -> Any:
     if key in NUMBERS | TIMES:
         array = np.asarray(value)
         if array.dtype.kind not in "fiu":
             raise GraphError(where, "real numbers", f"dtype {array.dtype}", "convert to float32")
         return array
-    if isinstance(value, str | dict):
-        return value
-    if isinstance(value, np.ndarray | np.generic) and np.asarray(value).dtype.kind in "iu":
-        return value
-    if key in ("input_shape", "input_type") and value is None:
+    if key in ("input_type", "output_type") and isinstance(value, dict):
+        return None  # older files store what the nodes around tell
+    if key in ("input_shape", "input_type", "output_type") and value is None:
         return None
-    raise GraphError(where, "whole numbers", repr(value)[:40], "export the graph again")
-
-
-def _complete(name: str, kind: str, given: dict[str, Any], repairs: list[str]) -> dict[str, Any]:
-    """Fill what older files lack, and spread one number over the layer."""
-    sizes = [np.shape(given[f]) for f in given if f in NUMBERS | TIMES and f not in ("weight", "bias")]
-    if kind in ("I", "IF", "LI", "LIF", "CubaLI", "CubaLIF") and sizes:
-        shape = max(sizes, key=len)
-        for field in [f for f in given if f in NUMBERS | TIMES]:
-            if np.shape(given[field]) != shape and np.size(given[field]) == 1:
-                repairs.append(f"{name}.{field}: one number for {shape}")
-                given[field] = np.broadcast_to(np.ravel(given[field])[0], shape).copy()
-        like = given["r"]
-        if kind in ("IF", "LIF", "CubaLIF") and "v_reset" not in given:
-            repairs.append(f"{name}.v_reset: 0 is taken")
-            given["v_reset"] = np.zeros_like(given["v_threshold"])
-        if kind in ("CubaLI", "CubaLIF") and "w_in" not in given:
-            repairs.append(f"{name}.w_in: 1 is taken")
-            given["w_in"] = np.ones_like(like)
-        _same_shape(name, given, shape)
-    for field in ("padding",):
-        if isinstance(given.get(field), np.ndarray):
-            given[field] = tuple(int(n) for n in given[field])
-    return given
-
-
-def _same_shape(name: str, given: dict[str, Any], shape: tuple[int, ...]) -> None:
-    for field, value in given.items():
-        if field in NUMBERS | TIMES and np.shape(value) != shape:
-            raise GraphError(f"{name}.{field}", f"shape {shape}", f"shape {np.shape(value)}", "match the shapes")
+    if key == "padding" and isinstance(value, str) and kind in ("Conv1d", "Conv2d"):
+        return value
+    array = np.asarray(value)
+    if key == "shape" and array.shape == (0,):
+        return array.astype(np.int64)  # a layer of one neuron, without axes
+    single = key in ("groups", "start_dim", "end_dim")
+    least = {"padding": 0, "start_dim": -32, "end_dim": -32}.get(key, 1)
+    if array.dtype.kind not in "iu" or array.ndim > (0 if single else 1) or not 0 < array.size <= 32:
+        raise GraphError(where, "a whole number" if single else "whole numbers", repr(value)[:60], "mend the node")
+    if array.min() < least or array.max() >= 2**31:
+        raise GraphError(where, f"whole numbers from {least} to {2**31 - 1}", repr(value)[:60], "mend the node")
+    return array.astype(np.int64)
 
 
 def _make(name: str, kind: str, given: dict[str, Any]) -> nir.NIRNode:
     try:
         return getattr(nir, kind)(**given)
-    except (AssertionError, ValueError, TypeError, IndexError, AttributeError, ZeroDivisionError, KeyError) as error:
+    except (AssertionError, ArithmeticError, LookupError, ValueError, TypeError, AttributeError) as error:
         text = " ".join(str(error).split()) or "values that do not fit each other"
         raise GraphError(f"node {name}", f"a {kind} that nir accepts", text[:200], "match the shapes") from error
-
-
-def _repair_ports(graph: nir.NIRGraph, repairs: list[str]) -> None:
-    """Give an Input or Output the shape of its neighbour where they differ only by ones."""
-    for name, node in graph.nodes.items():
-        if not isinstance(node, nir.Output):
-            continue
-        try:
-            trial = nir.NIRGraph(
-                {n: (nir.Output({"output": None}) if n == name else m) for n, m in graph.nodes.items()},  # type: ignore[dict-item]
-                graph.edges,
-                type_check=False,
-            )
-            found = shapes(trial)[name]
-        except (GraphError, TypeError):
-            continue
-        told = tuple(int(n) for n in np.atleast_1d(node.output_type["output"]))
-        if told != found and [n for n in told if n != 1] == [n for n in found if n != 1]:
-            repairs.append(f"{name}: shape {told} read as {found}")
-            graph.nodes[name] = nir.Output({"output": np.array(found)})
-
-
-def _metadata(content: Any) -> dict[str, Any]:
-    """Metadata with numbers as Python numbers and texts as str; arrays stay arrays."""
-    if not isinstance(content, dict):
-        return {}
-    plain: dict[str, Any] = {}
-    for key, value in content.items():
-        if isinstance(value, dict):
-            plain[_unescaped(key)] = _metadata(value)
-        elif isinstance(value, np.generic):
-            plain[_unescaped(key)] = value.item()
-        else:
-            plain[_unescaped(key)] = value
-    return plain
 
 
 def write(path: str | os.PathLike[str], graph: nir.NIRGraph) -> None:
@@ -203,64 +162,35 @@ def write(path: str | os.PathLike[str], graph: nir.NIRGraph) -> None:
         OutputError: the file cannot be written.
     """
     validate(graph)
+    plan, found = order(graph), shapes(graph)
+    given = {name: found[sources[0]] for name, sources in plan.sources.items() if sources}
     with replacing(path) as temporary, h5py.File(temporary, "w", track_order=False) as file:
-        _put(file, "version", nir.version)
-        _write_node(file.create_group("node"), graph)
+        put(file, "version", nir.version)
+        _write_node(file.create_group("node"), graph, "", given)
 
 
-def _write_node(group: h5py.Group, node: nir.NIRNode) -> None:
+def _write_node(group: h5py.Group, node: nir.NIRNode, name: str, given: Mapping[str, tuple[int, ...]]) -> None:
     kind = type(node).__name__
-    _put(group, "type", kind)
+    put(group, "type", kind)
     if isinstance(node, nir.NIRGraph):
-        _put(group, "edges", [[_escaped(a), _escaped(b)] for a, b in node.edges])
+        put(group, "edges", [[escaped(a), escaped(b)] for a, b in node.edges])
         nodes = group.create_group("nodes", track_order=True)
-        for name, inner in node.nodes.items():
-            _write_node(nodes.create_group(_escaped(name)), inner)
+        for key, inner in node.nodes.items():
+            _write_node(nodes.create_group(escaped(key)), inner, f"{name}.{key}" if name else key, given)
     elif isinstance(node, nir.Input | nir.Output):
         shape = node.input_type["input"] if isinstance(node, nir.Input) else node.output_type["output"]
-        _put(group, "shape", np.asarray(shape))
+        put(group, "shape", np.asarray(shape, np.int64))
     else:
-        required, optional = FIELDS[kind]
-        for field in (*required, *optional):
+        for field in (*FIELDS[kind][0], *FIELDS[kind][1]):
             value = node.input_type["input"] if field == "input_type" else getattr(node, field, None)
+            if value is None and field == "input_type":
+                value = given.get(name)
+            elif value is None and field == "input_shape" and name in given:  # nir cannot read it without
+                value = given[name][1:] if kind == "Conv2d" else given[name][1]
             if value is not None:
-                _put(group, field, value if isinstance(value, str) else np.asarray(value))
+                put(group, field, value if isinstance(value, str) else np.asarray(value))
     if node.metadata:
-        _write_metadata(group.create_group("metadata"), node.metadata, "metadata")
-
-
-def _write_metadata(group: h5py.Group, content: Mapping[str, Any], where: str) -> None:
-    for key, value in content.items():
-        if not isinstance(key, str) or not key:
-            raise GraphError(where, "names as keys", repr(key), "rename the key")
-        if isinstance(value, Mapping):
-            _write_metadata(group.create_group(_escaped(key)), value, f"{where}.{key}")
-        else:
-            try:
-                _put(group, _escaped(key), value)
-            except (TypeError, ValueError) as error:
-                raise GraphError(f"{where}.{key}", "numbers, texts or arrays", repr(value)[:60], "drop it") from error
-
-
-def _put(group: h5py.Group, key: str, value: Any) -> None:
-    if value is None:
-        group.create_dataset(key, data=h5py.Empty("f4"))
-    elif isinstance(value, str):
-        group.create_dataset(key, data=value, dtype=h5py.string_dtype())
-    elif isinstance(value, list | tuple) and any(isinstance(v, str) for v in np.ravel(np.array(value, dtype=object))):
-        group.create_dataset(key, data=np.array(value, dtype=object), dtype=h5py.string_dtype(), track_times=False)
-    else:
-        array = np.asarray(value)
-        packed = {"compression": "gzip", "shuffle": True, "compression_opts": 4} if array.size > 64 else {}
-        group.create_dataset(key, data=array, track_times=False, **packed)
-
-
-def _escaped(name: str) -> str:
-    return name.replace("%", "%25").replace("/", "%2F")
-
-
-def _unescaped(name: str) -> str:
-    return name.replace("%2F", "/").replace("%25", "%")
+        to_file(group.create_group("metadata"), node.metadata, f"{name}.metadata" if name else "metadata")
 
 
 __all__ = ["GraphWarning", "read", "write"]

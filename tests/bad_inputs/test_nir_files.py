@@ -55,6 +55,10 @@ def hard_cycle(file):
     file["node/nodes/loop"] = file["node"]
 
 
+def add_type(file):
+    file["node/kind"] = np.dtype("f4")
+
+
 def huge(file):
     del file["node/nodes/dense1/weight"]
     file.create_dataset("node/nodes/dense1/weight", (10**6, 10**6), "f4", chunks=(1000, 1000))
@@ -69,6 +73,35 @@ def deep(file):
     group = file["node/nodes"]
     for _ in range(200):
         group = group.create_group("g")
+
+
+def stored(**how):
+    """A weight stored in some other way."""
+
+    def apply(file):
+        del file[nodes("dense1/weight")]
+        file[nodes("dense1")].create_dataset("weight", **how)
+
+    return apply
+
+
+def committed(file):
+    file["kind"] = np.dtype("f4")
+    stored(shape=(3, 4), dtype=file["kind"])(file)
+
+
+def ports_of(*shape):
+    """Input and Output of one shape, and between them one neuron that holds one number a constant."""
+
+    def apply(file):
+        for name in ("input", "output"):
+            change(nodes(f"{name}/shape"), np.array(shape))(file)
+        del file[nodes("dense1")]
+        change("node/edges", np.array([["input", "lif1"], ["lif1", "output"]], object))(file)
+        for field in ("tau", "r", "v_leak", "v_threshold", "v_reset"):
+            change(nodes(f"lif1/{field}"), np.float32(0 if field == "v_reset" else 0.5))(file)
+
+    return apply
 
 
 def add(key, value):
@@ -136,6 +169,18 @@ CASES = {
         change(nodes("dense1/weight"), np.zeros((0, 4), "f4")),
         r"dense1.weight: expected at least one number",
     ),
+    "committed type": (committed, r"dense1/weight: expected an array with its own type, got a committed datatype"),
+    "a type as content": (add_type, r"node/kind: expected a group or an array, got a datatype"),
+    "record": (stored(data=np.zeros(3, [("a", "f4"), ("b", "i4")])), r"dense1/weight: expected numbers or text"),
+    "references": (stored(shape=(3, 4), dtype=h5py.ref_dtype), r"dense1/weight: .*got dtype a reference"),
+    "ragged": (stored(shape=(3,), dtype=h5py.vlen_dtype("f4")), r"dense1/weight: .*got dtype a list"),
+    "opaque": (stored(data=np.zeros((3, 4), "V4")), r"dense1/weight: .*got dtype opaque"),
+    "long doubles": (stored(data=np.zeros((3, 4), "g")), r"dense1/weight: .*got dtype floats of 16 bytes"),
+    "other filters": (stored(data=np.ones((3, 4)), scaleoffset=3), r"dense1/weight: expected filters gzip, .*filter 6"),
+    "declared, not stored": (stored(shape=(3, 4), dtype="f4"), r"dense1/weight: 48 bytes expected, none stored"),
+    "parts not stored": (stored(shape=(3, 4), dtype="f4", chunks=(1, 4)), r"dense1/weight: 0 of 3 parts"),
+    "a huge layer": (ports_of(2**30, 2**30), r"node input: expected 1 to 268435456 values"),
+    "one number for a huge layer": (ports_of(2**28), r"node lif1: expected input of shape \(\), got shape"),
     "type_check": (add("node/type_check", True), r"type_check"),
     "control characters": (lambda f: f.move(nodes("lif1"), nodes("li\nf")), r"a printable name"),
     "long name": (lambda f: f.move(nodes("lif1"), nodes("x" * 10_000)), r"a printable name of at most 200"),
