@@ -236,5 +236,5 @@ def test_a_dotted_name_does_not_hide_a_nested_node(tmp_path):
     made = graph(inner, lif((3,)), shape=[3], out=[3])
     made.nodes = {("n0.n0" if name == "n1" else name): node for name, node in made.nodes.items()}
     made.edges = [("input", "n0"), ("n0", "n0.n0"), ("n0.n0", "output")]
-    with pytest.raises(ns.GraphError, match="a name with a dot"):
+    with pytest.raises(ns.GraphError, match="a nested node with the name of another"):
         ns.write(tmp_path / "x.nir", made)

@@ -49,10 +49,8 @@ def validate(graph: nir.NIRGraph) -> None:
     """
     if not isinstance(graph, nir.NIRGraph):
         raise GraphError("graph", "a nir.NIRGraph", type(graph).__name__, "wrap the nodes in a nir.NIRGraph")
-    count = _names(graph, "graph")
+    _names(graph, "graph")
     nodes, edges = flatten(graph)
-    if len(nodes) != count:
-        raise GraphError("graph", "a name for each node", "a name with a dot that a nested node has", "rename it")
     for name, node in nodes.items():
         _node(name, node)
     seen: set[tuple[str, str]] = set()
@@ -78,23 +76,19 @@ def validate(graph: nir.NIRGraph) -> None:
                     )
 
 
-def _names(graph: nir.NIRGraph, where: str, depth: int = 0) -> int:
-    """Number of nodes, nested ones included, after every name is found fit for a file."""
+def _names(graph: nir.NIRGraph, where: str, depth: int = 0) -> None:
+    """Refuse names that no file can hold, and edges between nodes that are not there."""
     if depth > 32:
         raise GraphError(where[:80], "at most 32 graphs in one another", "more", "flatten the graph")
-    count = 0
     for name, node in graph.nodes.items():
         check_name(name, f"{where}: name of a node")
-        count += _names(node, f"{where}.{name}", depth + 1) if isinstance(node, nir.NIRGraph) else 1
+        if isinstance(node, nir.NIRGraph):
+            _names(node, f"{where}.{name}", depth + 1)
     for edge in graph.edges:
-        if not (isinstance(edge, tuple | list) and len(edge) == 2 and all(end in graph.nodes for end in edge)):
-            raise GraphError(
-                f"edge {' -> '.join(map(str, edge))}",
-                "two nodes of the graph",
-                f"no node {next((str(e) for e in edge if e not in graph.nodes), '')!r}",
-                "remove the edge",
-            )
-    return count
+        missing = [str(end) for end in edge if end not in graph.nodes]
+        if missing or len(edge) != 2:
+            got = f"no node {missing[0]!r}" if missing else f"{len(edge)} names"
+            raise GraphError(f"edge {' -> '.join(map(str, edge))}", "two nodes of the graph", got, "remove the edge")
 
 
 def _node(name: str, node: nir.NIRNode) -> None:

@@ -86,8 +86,8 @@ def stored(**how):
 
 
 def committed(file):
-    file["kind"] = np.dtype("f4")
-    stored(shape=(3, 4), dtype=file["kind"])(file)
+    file["type"] = np.dtype("f4")
+    stored(shape=(3, 4), dtype=file["type"])(file)
 
 
 def ports_of(*shape):
