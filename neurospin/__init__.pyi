@@ -16,6 +16,10 @@ from .errors import NeurospinError as NeurospinError
 from .errors import OutputError as OutputError
 from .errors import TargetError as TargetError
 from .errors import UnknownName as UnknownName
+from .frontends.norse import from_norse as from_norse
+from .frontends.norse import to_norse as to_norse
+from .frontends.snntorch import from_snntorch as from_snntorch
+from .frontends.snntorch import to_snntorch as to_snntorch
 from .graph.build import to_graph as to_graph
 from .graph.file import GraphWarning as GraphWarning
 from .graph.file import read as read

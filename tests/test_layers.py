@@ -127,7 +127,7 @@ def test_every_public_name_is_there():
     import neurospin
 
     names = neurospin.__all__
-    assert 30 < len(names) < 60
+    assert 30 < len(names) < 90
     for name in names:
         assert getattr(neurospin, name) is not None
         assert getattr(neurospin, name).__doc__, name

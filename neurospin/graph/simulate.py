@@ -8,7 +8,7 @@ are those of `neurospin.network.Network`, so that a graph that a network wrote g
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 
 import nir
 import numpy as np
@@ -173,23 +173,29 @@ def delay_line(node: nir.Delay, dt: float, dtype: torch.dtype) -> Part:
 def dynamics(node: nir.NIRNode, dt: float, dtype: torch.dtype, *, subtract: bool = False) -> Dynamics:
     """Coefficients of a NIR neuron node.
 
+    They are computed in the wider of `dtype` and the node's own arrays, and then rounded to `dtype`:
+    arrays of float64 can say a step's decay exactly, which float32 time constants often cannot.
+
     Args:
         node: I, IF, LI, LIF, CubaLI or CubaLIF.
         dt: step in seconds.
         dtype: of the computation.
         subtract: reset by subtraction, which only metadata can say.
     """
-
-    def get(name: str) -> Tensor | None:
-        value = getattr(node, name, None)
-        return None if value is None else torch.as_tensor(np.asarray(value)).to(dtype)
-
+    names = ("tau", "tau_mem", "tau_syn", "r", "w_in", "v_leak", "v_threshold", "v_reset")
+    arrays = {name: np.asarray(getattr(node, name)) for name in names if getattr(node, name, None) is not None}
+    wide = torch.float64 if any(array.dtype == np.float64 for array in arrays.values()) else dtype
+    get = {name: torch.as_tensor(array).to(wide) for name, array in arrays.items()}.get
     tau = get("tau") if get("tau") is not None else get("tau_mem")
     r = get("r")
     assert r is not None
     spiking = get("v_threshold") is not None
-    return membrane(
+    found = membrane(
         dt, tau, r, get("v_leak"), v_threshold=get("v_threshold"),
         v_reset=get("v_reset") if spiking and not subtract else None,
         tau_syn=get("tau_syn"), w_in=get("w_in"),
     )  # fmt: skip
+    if wide is dtype:
+        return found
+    rounded = {f.name: v.to(dtype) for f in fields(found) if isinstance(v := getattr(found, f.name), Tensor)}
+    return replace(found, **rounded)

@@ -9,10 +9,12 @@ import numpy as np
 
 from neurospin.errors import GraphError
 from neurospin.neurons.alif import ALIF as ALIF
+from neurospin.neurons.alpha import Alpha as Alpha
 from neurospin.neurons.base import Neuron as Neuron
 from neurospin.neurons.base import nir_names
 from neurospin.neurons.cuba import CubaLI as CubaLI
 from neurospin.neurons.cuba import CubaLIF as CubaLIF
+from neurospin.neurons.discrete import DiscreteLIF as DiscreteLIF
 from neurospin.neurons.li import LI as LI
 from neurospin.neurons.li import Integrator as Integrator
 from neurospin.neurons.lif import IF as IF
@@ -21,7 +23,7 @@ from neurospin.neurons.rate import Rate as Rate
 from neurospin.neurons.spiking import Spiking as Spiking
 
 KINDS: dict[str, type[Neuron]] = {
-    kind.__name__.lower(): kind for kind in (ALIF, CubaLI, CubaLIF, IF, Integrator, LI, LIF, Rate)
+    kind.__name__.lower(): kind for kind in (ALIF, Alpha, CubaLI, CubaLIF, DiscreteLIF, IF, Integrator, LI, LIF, Rate)
 }
 
 

@@ -1,0 +1,1 @@
+"""Other libraries: networks to and from snnTorch and Norse, and their models made faster."""
