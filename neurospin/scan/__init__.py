@@ -20,24 +20,79 @@ numbers, so that their spikes are equal, every one.
 
 from __future__ import annotations
 
+import os
+from importlib.util import find_spec
+
+import torch
 from torch import Tensor
 
+from neurospin.errors import InputError, MissingDependency, unknown_name
 from neurospin.scan import reference
 from neurospin.scan.delay import delay as delay
 from neurospin.scan.dynamics import Dynamics as Dynamics
 from neurospin.scan.dynamics import Scan as Scan
 from neurospin.scan.dynamics import membrane as membrane
+from neurospin.scan.spec import MEMORY
 from neurospin.types import State
 
+BACKENDS = ("reference", "cpu", "cuda")
+_HAS = {"cpu": find_spec("numba") is not None, "cuda": False}
+_INSTALL = {"cpu": "pip install numba", "cuda": "install torch with CUDA, which brings triton"}
 
-def scan(current: Tensor, state: State, dynamics: Dynamics, *, voltage: bool = False) -> Scan:
+
+def scan(
+    current: Tensor,
+    state: State,
+    dynamics: Dynamics,
+    *,
+    voltage: bool = False,
+    memory: str = "float32",
+    backend: str | None = None,
+) -> Scan:
     """Run a neuron block over a whole sequence.
 
     Args:
-        current: input of shape `(time, batch, *neuron)`.
+        current: input of shape `(time, batch, *neuron)`; computed in float32 where it has less.
         state: state before the first step, each `(batch, *neuron)`: synaptic current, adaptation and
             refractory steps left, where the dynamics have them, and the voltage last.
         dynamics: the neuron's coefficients.
         voltage: whether to give the voltage of every step as well.
+        memory: what the compiled loops keep for the backward pass besides the spikes: the voltages as
+            `"float32"` (default) or `"bfloat16"` (half as much; the surrogate sees them rounded), or
+            the input only (`"recompute"`, the same gradients). Neurons with adaptation or a refractory
+            period always recompute.
+        backend: `"reference"`, `"cpu"` (numba) or `"cuda"` (Triton); default the environment variable
+            `NEUROSPIN_SCAN`, else the one for the device of `current`. Float64, gradients of gradients,
+            and surrogates of your own are always computed by the reference.
+
+    Raises:
+        UnknownName: no such backend or memory.
+        MissingDependency: the backend's package is not installed.
+        InputError: the backend cannot run on the device of `current`.
     """
+    if memory not in MEMORY:
+        raise unknown_name("scan.memory", memory, MEMORY, "memory")
+    if _choose(current, backend) != "reference" and current.dtype != torch.float64:
+        from neurospin.scan.fused import fused
+
+        result = fused(current, state, dynamics, voltage=voltage, memory=memory)
+        if result is not None:
+            return result
+    if current.dtype in (torch.bfloat16, torch.float16):
+        current = current.to(state[-1].dtype)
     return reference.scan(current, state, dynamics, voltage=voltage)
+
+
+def _choose(current: Tensor, backend: str | None) -> str:
+    forced = backend or os.environ.get("NEUROSPIN_SCAN") or None
+    device = current.device.type
+    if forced is None:
+        return device if _HAS.get(device) else "reference"
+    if forced not in BACKENDS:
+        raise unknown_name("NEUROSPIN_SCAN" if backend is None else "scan.backend", forced, BACKENDS, "backend")
+    if forced != "reference":
+        if not _HAS[forced]:
+            raise MissingDependency(f"scan.backend {forced}", "its package", "none installed", _INSTALL[forced])
+        if forced != device:
+            raise InputError("scan.backend", f"one for {device}", repr(forced), "move the network to that device")
+    return forced

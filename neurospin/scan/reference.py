@@ -10,8 +10,11 @@ from neurospin.surrogate import spike
 from neurospin.types import State
 
 
-def step(current: Tensor, state: State, dynamics: Dynamics) -> tuple[Tensor, State]:
-    """One step of `neurospin.scan.scan`: input `(batch, *neuron)` to output and new state."""
+def step(current: Tensor, state: State, dynamics: Dynamics, given: Tensor | None = None) -> tuple[Tensor, State]:
+    """One step of `neurospin.scan.scan`: input `(batch, *neuron)` to output and new state.
+
+    `given` are the spikes, where they are known already; their gradient stays the surrogate's.
+    """
     d, before, after = dynamics, list(state), []
     if d.synapse_decay is not None and d.synapse_gain is not None:
         current = d.synapse_decay * before.pop(0) + d.synapse_gain * current
@@ -26,7 +29,8 @@ def step(current: Tensor, state: State, dynamics: Dynamics) -> tuple[Tensor, Sta
         u = d.decay * v + drive - d.threshold * fired if d.reset is None else (
             d.decay * torch.where(fired, d.reset, v) + drive
         )  # fmt: skip
-        return spike(u - d.threshold, d.surrogate), (*after, u)
+        out = spike(u - d.threshold, d.surrogate)
+        return (out if given is None else out + (given - out).detach()), (*after, u)
     u = d.decay * v + drive
     threshold = d.threshold
     if d.adapt_decay is not None and d.adaptation is not None:
@@ -34,6 +38,8 @@ def step(current: Tensor, state: State, dynamics: Dynamics) -> tuple[Tensor, Sta
     out = spike(u - threshold, d.surrogate)
     if d.refractory is not None:
         out = torch.where(before[-2] > 0, torch.zeros_like(out), out)
+    if given is not None:
+        out = out + (given - out).detach()
     cause = out if d.reset_gradient else out.detach()
     if d.reset is None:
         new = u - d.threshold * cause
@@ -51,12 +57,15 @@ def step(current: Tensor, state: State, dynamics: Dynamics) -> tuple[Tensor, Sta
     return out, (*after, new)
 
 
-def scan(current: Tensor, state: State, dynamics: Dynamics, *, voltage: bool = False) -> Scan:
-    """See `neurospin.scan.scan`."""
+def scan(
+    current: Tensor, state: State, dynamics: Dynamics, *, voltage: bool = False, spikes: Tensor | None = None
+) -> Scan:
+    """See `neurospin.scan.scan`; `spikes` as `given` in `step`."""
     outputs, voltages = [], []
+    known = [None] * current.shape[0] if spikes is None else spikes.unbind(0)
     # unbind, not current[t]: indexing makes the backward pass quadratic in time
-    for x in current.unbind(0):
-        out, state = step(x, state, dynamics)
+    for x, given in zip(current.unbind(0), known, strict=True):
+        out, state = step(x, state, dynamics, given)
         outputs.append(out)
         if voltage:
             voltages.append(state[-1])

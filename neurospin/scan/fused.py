@@ -1,0 +1,269 @@
+"""The compiled time loops as operators of torch: compiled, mapped, differentiated any number of times.
+
+Two operators, forward and backward, each opaque to torch's compilers; around them two autograd
+functions, so that the gradient is itself differentiable: its own gradient runs the reference loop.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neurospin.scan import reference
+from neurospin.scan.dynamics import Dynamics, Scan
+from neurospin.scan.spec import MEMORY, ROWS, Spec, coefficients, decode, slope, spec
+from neurospin.surrogate import ArcTan, FastSigmoid, Sigmoid, StraightThrough, Surrogate, Triangle
+from neurospin.types import State
+
+_SURROGATES: tuple[type[Surrogate], ...] = (ArcTan, FastSigmoid, Triangle, Sigmoid, StraightThrough)
+
+
+@torch.library.custom_op("neurospin::scan_forward", mutates_args=())
+def scan_forward(x: Tensor, p: Tensor, states: list[Tensor], code: int) -> list[Tensor]:
+    """Output, last states, and (as the spec says) voltages and what is kept for the backward pass.
+
+    Args:
+        x: input `(time, batch, neuron)`, float32.
+        p: coefficients `(ROWS, 1)` or `(ROWS, neuron)`.
+        states: before the first step, each `(batch, neuron)`.
+        code: of the `Spec`.
+    """
+    return _backend(x).forward(x, p, states, decode(code))
+
+
+@scan_forward.register_fake
+def _(x: Tensor, p: Tensor, states: list[Tensor], code: int) -> list[Tensor]:
+    how = decode(code)
+    kept = torch.bfloat16 if MEMORY[how.memory] == "bfloat16" else x.dtype
+    ends = [x.new_empty(x.shape[1:]) for _ in states]
+    volt = [x.new_empty(x.shape)] if how.voltage else []
+    return [x.new_empty(x.shape), *ends, *volt, *([x.new_empty(x.shape, dtype=kept)] if how.stored else [])]
+
+
+@torch.library.custom_op("neurospin::scan_backward", mutates_args=())
+def scan_backward(
+    x: Tensor | None, p: Tensor, states: list[Tensor], out: Tensor, kept: Tensor | None, steep: float,
+    gs: Tensor, gv: Tensor | None, gends: list[Tensor], code: int,
+) -> list[Tensor]:  # fmt: skip
+    """Gradients of the input, of every coefficient `(ROWS, batch, neuron)` (none: `(0, …)`), and of the states."""
+    return _backend(out).backward(x, p, states, out, kept, steep, gs, gv, gends, decode(code))
+
+
+@scan_backward.register_fake
+def _(x, p, states, out, kept, steep, gs, gv, gends, code):  # type: ignore[no-untyped-def]
+    rows = ROWS if decode(code).learn else 0
+    return [
+        out.new_empty(out.shape),
+        out.new_empty((rows, *out.shape[1:])),
+        *(out.new_empty(out.shape[1:]) for _ in states),
+    ]
+
+
+def _backend(x: Tensor) -> Any:
+    if x.device.type == "cuda":
+        from neurospin.scan import cuda_ops  # pyright: ignore[reportAttributeAccessIssue]
+
+        return cuda_ops
+    from neurospin.scan import cpu_ops
+
+    return cpu_ops
+
+
+def _dynamics(p: Tensor, how: Spec, steep: float) -> Dynamics:
+    """The dynamics that these coefficients say."""
+    row = dict(enumerate(p))
+    kind = _SURROGATES[how.shape]
+    return Dynamics(
+        row[0], row[1], row[2], row[3] if how.spiking else None, row[4] if how.value else None,
+        row[5] if how.synapse else None, row[6] if how.synapse else None, row[7] if how.adapt else None,
+        row[8] if how.adapt else None, row[9] if how.refractory else None, how.delayed, how.through,
+        kind(steep),  # type: ignore[call-arg]
+    )  # fmt: skip
+
+
+class _Forward(torch.autograd.Function):
+    """`apply(code, steep, x, p, *states)`: what `scan_forward` gives."""
+
+    @staticmethod
+    def forward(code: int, steep: float, x: Tensor, p: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        return tuple(scan_forward(x, p, list(states), code))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        code, steep, x, p, *states = inputs
+        how = decode(code)
+        kept = output[-1] if how.stored else None
+        constant = [output[how.states - 1]] if how.refractory else []
+        ctx.mark_non_differentiable(*constant, *([] if kept is None else [kept]))
+        ctx.set_materialize_grads(False)
+        ctx.how, ctx.steep = (code, len(states)), steep
+        ctx.save_for_backward(x if how.needs_input else None, p, output[0], kept, *states)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
+        code, count = ctx.how
+        how = decode(code)
+        x, p, out, kept, *states = ctx.saved_tensors
+        gs = torch.zeros_like(out) if gradients[0] is None else gradients[0]
+        gends = [torch.zeros_like(s) if g is None else g for s, g in zip(states, gradients[1:], strict=False)]
+        gv = gradients[1 + count] if how.voltage else None
+        gx, gp, *gstates = _Backward.apply(code, ctx.steep, x, p, out, kept, gs, gv, *states, *gends)
+        if not how.learn:
+            gp = None
+        elif p.shape[1] == 1:
+            gp = gp.sum((1, 2)).unsqueeze(1)
+        else:
+            gp = gp.sum(1)
+        return None, None, gx, gp, *gstates
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *inputs: Any) -> tuple[Any, Any]:
+        code, steep, *args = inputs
+        fold = _Fold(info.batch_size, in_dims[3])
+        x, p, *states = args
+        dims = in_dims[2:]
+        folded = (fold.time(x, dims[0]), fold.rows(p, dims[1], x, dims[0]),
+                  *(fold.state(s, d) for s, d in zip(states, dims[2:], strict=True)))  # fmt: skip
+        results = _Forward.apply(code, steep, *folded)
+        return tuple(fold.out(r) for r in results), (0,) * len(results)
+
+
+class _Backward(torch.autograd.Function):
+    """`apply(code, steep, x, p, out, kept, gs, gv, *states, *gends)`: what `scan_backward` gives."""
+
+    @staticmethod
+    def forward(code: int, steep: float, x: Any, p: Tensor, out: Tensor, kept: Any, gs: Tensor, gv: Any, *rest: Tensor):  # type: ignore[no-untyped-def]
+        count = len(rest) // 2
+        return tuple(scan_backward(x, p, list(rest[:count]), out, kept, steep, gs, gv, list(rest[count:]), code))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        code, steep, *tensors = inputs
+        ctx.how = code, steep
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        """The gradient of a gradient, by the reference loop."""
+        code, steep = ctx.how
+        how = decode(code)
+        x, p, out, kept, gs, gv, *rest = ctx.saved_tensors
+        count = len(rest) // 2
+        states, gends = rest[:count], rest[count:]
+        rows = p.unsqueeze(1).expand(ROWS, out.shape[1], out.shape[2])
+        if x is None:
+            x = _input(rows.detach(), states, out, kept, gs, how)
+
+        def run(x: Tensor, rows: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+            given = out.detach() if how.spiking else None
+            result = reference.scan(x, states, _dynamics(rows, how, steep), voltage=gv is not None, spikes=given)
+            return (result.output, *result.state, *([] if result.voltage is None else [result.voltage]))
+
+        def first(
+            x: Tensor, rows: Tensor, states: tuple[Tensor, ...], cotangents: tuple[Tensor, ...]
+        ) -> tuple[Tensor, ...]:
+            pull: Any = torch.func.vjp(run, x, rows, *states)[1]
+            gx, gp, *gstates = pull(cotangents)
+            return (gx, gp if how.learn else gp[:0], *gstates)
+
+        cotangents = (gs, *gends, *([] if gv is None else [gv]))
+        pull: Any = torch.func.vjp(first, x, rows, tuple(states), cotangents)[1]
+        hx, hrows, hstates, hcotangents = pull(tuple(gradients))
+        hp = hrows.sum((1, 2)).unsqueeze(1) if p.shape[1] == 1 else hrows.sum(1)
+        hs, *hends = hcotangents[: 1 + count]
+        hv = None if gv is None else hcotangents[-1]
+        return None, None, hx, hp, None, None, hs, hv, *hstates, *hends
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *inputs: Any) -> tuple[Any, Any]:
+        code, steep, *args = inputs
+        dims = in_dims[2:]
+        fold = _Fold(info.batch_size, dims[1])
+        x, p, out, kept, gs, gv, *rest = args
+        folded = (
+            fold.time(x, dims[0]), fold.rows(p, dims[1], out, dims[2]), fold.time(out, dims[2]), fold.time(kept, dims[3]),
+            fold.time(gs, dims[4]), fold.time(gv, dims[5]),
+            *(fold.state(s, d) for s, d in zip(rest, dims[6:], strict=True)),
+        )  # fmt: skip
+        results = _Backward.apply(code, steep, *folded)
+        return tuple(fold.out(r) for r in results), (0,) * len(results)
+
+
+class _Fold:
+    """Puts a mapped axis into the batch axis, or into the neurons where the coefficients are mapped too."""
+
+    def __init__(self, size: int, p_dim: int | None) -> None:
+        self.size, self.neurons = size, p_dim is not None
+
+    def _put(self, tensor: Tensor | None, dim: int | None, place: int) -> Tensor | None:
+        if tensor is None:
+            return None
+        place += self.neurons
+        moved = tensor.unsqueeze(place).expand(*tensor.shape[:place], self.size, *tensor.shape[place:]) if (
+            dim is None
+        ) else tensor.movedim(dim, place)  # fmt: skip
+        return moved.flatten(place, place + 1)
+
+    def time(self, tensor: Tensor | None, dim: int | None) -> Any:
+        return self._put(tensor, dim, 1)
+
+    def state(self, tensor: Tensor, dim: int | None) -> Any:
+        return self._put(tensor, dim, 0)
+
+    def rows(self, p: Tensor, dim: int | None, x: Tensor, x_dim: int | None) -> Tensor:
+        if dim is None:
+            return p
+        neurons = (x if x_dim is None else x.select(x_dim, 0)).shape[2]
+        return p.movedim(dim, 1).expand(ROWS, self.size, neurons).flatten(1, 2)
+
+    def out(self, result: Tensor) -> Tensor:
+        """The mapped axis first again; the axis before the last two is time or coefficient, if there is one."""
+        if self.neurons:
+            return result.unflatten(-1, (self.size, result.shape[-1] // self.size)).movedim(-2, 0)
+        return result.unflatten(-2, (self.size, result.shape[-2] // self.size)).movedim(-3, 0)
+
+
+def _input(rows: Tensor, states: list[Tensor], out: Tensor, kept: Tensor | None, like: Tensor, how: Spec) -> Tensor:
+    """The input that led to the voltages that were kept (where it was not kept itself)."""
+    decay, gain, leak, threshold, reset, slow, weight = rows[:7]
+    if kept is None:  # a readout, linear in its input: any input will do
+        return torch.zeros_like(out)
+    u = kept.to(out.dtype)
+    after = u if how.delayed else (torch.where(out > 0, reset, u) if how.value else u - threshold * out)
+    v = torch.cat([states[-1].unsqueeze(0), after[:-1]])
+    drop = torch.zeros_like(u)
+    if how.delayed:
+        fired = v > threshold
+        if how.value:
+            v = torch.where(fired, reset, v)
+        else:
+            drop = threshold * fired
+    current = torch.where(gain == 0, torch.zeros_like(u), (u + drop - decay * v - leak) / gain)
+    if how.synapse:
+        before = torch.cat([states[0].unsqueeze(0), current[:-1]])
+        current = torch.where(weight == 0, torch.zeros_like(u), (current - slow * before) / weight)
+    return current
+
+
+def fused(current: Tensor, state: State, dynamics: Dynamics, *, voltage: bool, memory: str) -> Scan | None:
+    """`neurospin.scan.scan` by compiled loops; `None` where only the reference can do it."""
+    size = tuple(current.shape[2:])
+    p = coefficients(dynamics, size)
+    mapped = not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
+    wanted = mapped or (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (current, p, *state)))
+    learn = mapped or (torch.is_grad_enabled() and p.requires_grad)
+    how = spec(dynamics, voltage=voltage, memory=memory if wanted else "recompute", learn=learn)
+    if how is None or p.dtype != torch.float32:
+        return None
+    steps, batch = current.shape[:2]
+    neurons = prod(size)
+    x = current.to(torch.float32).reshape(steps, batch, neurons)
+    before = [part.to(torch.float32).reshape(batch, neurons) for part in state]
+    out, *rest = _Forward.apply(how.code(), slope(dynamics.surrogate), x, p, *before)  # type: ignore[misc]
+    ends = tuple(end.reshape(batch, *size) for end in rest[: how.states])
+    out = out.reshape(current.shape)
+    seen = (rest[how.states].reshape(current.shape) if how.spiking else out) if voltage else None
+    return Scan(out, seen, ends)
