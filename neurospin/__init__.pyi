@@ -16,6 +16,8 @@ from .errors import NeurospinError as NeurospinError
 from .errors import OutputError as OutputError
 from .errors import TargetError as TargetError
 from .errors import UnknownName as UnknownName
+from .frontends.accelerate import Accelerated as Accelerated
+from .frontends.accelerate import accelerate as accelerate
 from .frontends.norse import from_norse as from_norse
 from .frontends.norse import to_norse as to_norse
 from .frontends.snntorch import from_snntorch as from_snntorch

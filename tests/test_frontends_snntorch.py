@@ -215,13 +215,15 @@ class Twice(nn.Module):
                 spk, mem = self.lif(spk, mem)
             if self.how == "state":
                 mem = mem * 0.5
+            if self.how == "order":
+                mem = spk
             out.append(mem if self.how == "membrane" else spk)
         return sum(out) if self.how == "count" else torch.stack(out)
 
 
 @pytest.mark.parametrize(
     ("how", "word"),
-    [("tanh", r"tanh\(\)"), ("twice", "one call per step"), ("state", "unchanged"), ("membrane", "output of a layer"),
+    [("tanh", r"tanh\(\)"), ("twice", "one call per step"), ("state", "unchanged"), ("order", "in the order"), ("membrane", "output of a layer"),
      ("count", "output of a layer")],
 )  # fmt: skip
 def test_what_cannot_be_followed_is_refused_by_name(how, word):

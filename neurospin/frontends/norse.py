@@ -86,11 +86,12 @@ def from_norse(
         raise InputError("dt", "one step in the whole model", f"{told}; dt = {dt}", "give every neuron the same dt")
     if not steps:
         raise InputError("from_norse", "a model with Norse neurons", type(model).__name__, "check the model")
-    plan = trace(model, _sample(model, sample_input, known), known)
-    return network_of(plan, _carry, steps.pop())
+    plan = trace(model, sample_of(model, sample_input, known), known)
+    return network_of(plan, carry, steps.pop())
 
 
-def _sample(model: nn.Module, sample: Any, known: Kinds) -> Any:
+def sample_of(model: nn.Module, sample: Any, known: Kinds) -> Any:
+    """The sample, or one made up where the first layer is a Linear."""
     if sample is not None:
         return sample
     first: Any = next((m for m in model.modules() if not list(m.children())), None)
@@ -105,7 +106,8 @@ def _sample(model: nn.Module, sample: Any, known: Kinds) -> Any:
     return torch.zeros(*((2, 2) if whole else (2,)), inputs)
 
 
-def _carry(name: str, module: Any, size: tuple[int, ...]) -> Carried:
+def carry(name: str, module: Any, size: tuple[int, ...]) -> Carried:
+    """What a neuron of Norse becomes."""
     n, p, dt = library(), module.p, float(module.dt)
     kind = type(module).__name__
     where = f"{name} ({kind})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,13 @@ SAME = {"contiguous", "clone", "detach", "to", "float", "double", "requires_grad
 SHAPE = {"flatten", "view", "reshape"}
 CUT = {"__getitem__", "select", "unbind"}
 JOIN = {"stack"}
+FUNCTIONS: dict[str, type[nn.Module]] = {
+    "max_pool2d": nn.MaxPool2d,
+    "avg_pool2d": nn.AvgPool2d,
+    "max_pool1d": nn.MaxPool1d,
+    "avg_pool1d": nn.AvgPool1d,
+    "relu": nn.ReLU,
+}
 FRESH = {"zeros_like", "new_zeros", "ones_like", "new_ones", "full_like", "new_full", "empty_like", "rand_like"}
 
 
@@ -87,6 +95,8 @@ class Recorder:
     tags: dict[int, tuple[Tensor, Tag]] = field(default_factory=dict)
     reshapes: dict[tuple[Value, ...], str] = field(default_factory=dict)
     steps: dict[str, int] = field(default_factory=dict)
+    last: dict[str, list[Tensor]] = field(default_factory=dict)
+    made: dict[str, nn.Module] = field(default_factory=dict)
 
     def tag(self, tensor: Tensor, tag: Tag) -> None:
         """Remember where a tensor came from (the tensor is kept, so that its id stays its own)."""
@@ -112,17 +122,23 @@ class Recorder:
         """A module is entered: what happens inside is its own."""
         self.depth += 1
 
-    def after(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        """A module has given its output."""
+    def after(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
+        """A module has given its output; one that gave back its very input gets a view, which can be told apart."""
         self.depth -= 1
         if self.depth:
-            return
-        name, given = self.names[module], [*args, *kwargs.values()]
+            return None
+        if args and output is args[0] and not isinstance(module, self.kinds.identity):
+            output = args[0].view_as(args[0])
+        self._called(module, args, kwargs, output)
+        return output
+
+    def _called(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        name, given = self.names[module], _ordered(module, args, kwargs)
         results = [t for t in tree_flatten(output)[0] if isinstance(t, Tensor)]
         if not given or not isinstance(given[0], Tensor) or not results:
             raise refusal(name, "a call with one tensor first", f"{len(given)} arguments", "pass the current first")
         kinds = self.kinds
-        if isinstance(module, kinds.identity) or (isinstance(module, nn.AvgPool2d) and results[0] is given[0]):
+        if isinstance(module, kinds.identity):
             self.tag(results[0], self.feed(given[0], name))
             return
         if not isinstance(module, (*kinds.step, *kinds.sequence, *kinds.stateless)):
@@ -152,6 +168,7 @@ class Recorder:
             self.steps[key] = 1
         whole = isinstance(module, kinds.sequence) or any(v.whole for v in tag)
         calls.append(Call(_relative(tag, time), given[0], results[0], whole))
+        self.last[name] = results
         for part, result in reversed(list(enumerate(results))):  # an output that is also a state counts as the output
             self.tag(result, (Value(name, time, part, whole),))
 
@@ -166,6 +183,12 @@ class Recorder:
                     raise refusal(name, "a fresh state, or its own of the step before", "another", "start from zeros")
             elif any(v.opaque or v.node != name or v.time != time - 1 for v in tag):
                 raise refusal(name, "its own state of the step before", _words(tag), "hand the state on unchanged")
+        if time and states:
+            last = [self.find(result) for result in self.last[name][-len(states) :]]
+            if [self.find(state) for state in states] != last:
+                raise refusal(
+                    name, "its states in the order in which it gives them", "another", "hand them on in order"
+                )
 
     # -- functions -------------------------------------------------------------------------------
 
@@ -202,6 +225,13 @@ class Recorder:
         value, tensor = first[0], given[0]
         if name in SHAPE:
             return self._reshaped(value, tensor, results[0])
+        if name in FUNCTIONS and isinstance(made := FUNCTIONS[name](*args[1:], **kwargs), self.kinds.stateless):
+            key = (Value(f"{name} {value.node}", None, value.part),)
+            label = self.reshapes.setdefault(key, f"{name}{len(self.reshapes) + 1}")
+            self.made.setdefault(label, made)
+            call = Call(_relative((value,), value.time), tensor, results[0], value.whole)
+            self.calls.setdefault(label, []).append(call)
+            return [(Value(label, value.time, whole=value.whole),)]
         if name in CUT and value.time is None:
             return self._cut(name, value, args, kwargs, tensor, results)
         return None
@@ -242,6 +272,11 @@ class Recorder:
             self.axis = dim
         length = tensor.shape[dim]
         return [(Value(value.node, (index + k) % length, value.part),) for k in range(len(results))]
+
+
+def _ordered(module: nn.Module, args: Any, kwargs: Any) -> list[Any]:
+    """The arguments of a call in the order of the module's signature."""
+    return list(inspect.signature(module.forward).bind(*args, **kwargs).arguments.values())
 
 
 def _relative(tag: Tag, time: int | None) -> Tag:

@@ -72,11 +72,12 @@ def from_snntorch(model: nn.Module, dt: float = 1e-3, sample_input: Tensor | tup
     for name, module in model.named_modules():
         if isinstance(module, known.step):
             reset_of(name, module)
-    plan = trace(model, _sample(model, sample_input), known)
+    plan = trace(model, sample_of(model, sample_input, known), known)
     return network_of(plan, _carry, dt)
 
 
-def _sample(model: nn.Module, sample: Tensor | tuple[Any, ...] | None) -> Tensor | tuple[Any, ...]:
+def sample_of(model: nn.Module, sample: Any, known: Kinds) -> Any:
+    """The sample, or one made up where the first layer is a Linear."""
     if sample is not None:
         return sample
     first = next((m for m in model.modules() if not list(m.children())), None)
@@ -85,8 +86,8 @@ def _sample(model: nn.Module, sample: Tensor | tuple[Any, ...] | None) -> Tensor
     raise InputError("sample_input", "an example of the model's input", "none", "give sample_input=torch.zeros(...)")
 
 
-def reset_of(name: str, module: Any) -> str:
-    """The reset of a snnTorch neuron, as `DiscreteLIF` names it.
+def reset_of(name: str, module: Any, *, graded: bool = False) -> str:
+    """The reset of a snnTorch neuron, as `DiscreteLIF` names it; `graded` allows spikes of another size than 1.
 
     Raises:
         InputError: the reset, or an option beside it, that cannot be carried.
@@ -100,6 +101,9 @@ def reset_of(name: str, module: Any) -> str:
         raise InputError(f"{where}.state_quant", "False", "a quantised state", "remove state_quant")
     if bool((module.threshold <= 0).any()):
         raise InputError(f"{where}.threshold", "more than 0", "one that is not", "raise the threshold")
+    if not graded and bool((module.graded_spikes_factor != 1).any()):
+        got = f"{module.graded_spikes_factor.tolist()}"
+        raise InputError(f"{where}.graded_spikes_factor", "1", got, "scale the weights after the neuron instead")
     mechanism = module.reset_mechanism
     if mechanism == "none":
         return "none"
@@ -122,6 +126,16 @@ def decays(module: Any) -> dict[str, Any]:
         return {"decay": 1 - module.time_step / unit, "gain": module.R * (1 / unit) * module.time_step}
     found = {"decay": module.beta}
     return {**found, "synapse_decay": module.alpha} if hasattr(module, "alpha") else found
+
+
+def decays_simply(module: Any) -> bool:
+    """Whether a neuron is a membrane with at most one synaptic current, so that `DiscreteLIF` can say it."""
+    return not isinstance(module, library().Alpha)
+
+
+def parts(module: Any) -> int:
+    """Which of the results of a neuron is its membrane."""
+    return 2 if isinstance(module, library().Synaptic) else 1
 
 
 def _carry(name: str, module: Any, size: tuple[int, ...]) -> Carried:

@@ -31,12 +31,14 @@ class Node:
         input_shape: of what it takes, without time and batch.
         output_shape: of what it gives, without time and batch.
         sources: node and delay in steps of every edge into it.
+        whole: it took the whole sequence in one call.
     """
 
     module: nn.Module | None
     input_shape: tuple[int, ...] = ()
     output_shape: tuple[int, ...] = ()
     sources: tuple[tuple[str, int], ...] = ()
+    whole: bool = False
 
 
 @dataclass
@@ -130,7 +132,7 @@ def _plan(recorder: Recorder, sample: Tensor, output: Any) -> Plan:
     for leaf in leaves:
         tag = recorder.find(leaf) if isinstance(leaf, Tensor) else None
         outputs.append(tag or (Value("something made inside forward", opaque=True),))
-    by_name = {name: module for module, name in recorder.names.items()}
+    by_name = {name: module for module, name in recorder.names.items()} | recorder.made
     steppers = [n for n in recorder.calls if isinstance(by_name.get(n), recorder.kinds.step)]
     counts = {n: len(recorder.calls[n]) for n in steppers}
     if len(set(counts.values())) > 1:
@@ -168,7 +170,7 @@ def _plan(recorder: Recorder, sample: Tensor, output: Any) -> Plan:
         call = calls[-1]
         sources = tuple((node, delay) for node, delay, _ in usual)
         shapes = tuple(call.input.shape[lead:]), tuple(call.output.shape[lead:])
-        nodes[name] = Node(by_name.get(name), *shapes, sources)
+        nodes[name] = Node(by_name.get(name), *shapes, sources, name in whole)
         for node, _ in sources:
             sizes.setdefault(node, shapes[0])
     shape = sizes.get(INPUT, ())

@@ -32,7 +32,8 @@ class DiscreteLIF(Neuron):
 
     The reset is one of snnTorch's: `"zero"` sets v to 0 where s, in the same step; `"zero next"` gives
     the same spikes, but v still shows u in the step of the spike; `"blank next"` sets the whole next
-    step to 0, input included; `"subtract"` takes v_threshold away in the same step, and once more in
+    step to 0, input included, and v shows 0 from the step of the spike on (a learned threshold gets no
+    gradient from the step that is blanked, where snnTorch gives it one); `"subtract"` takes v_threshold away in the same step, and once more in
     the next step if the voltage is still above it (and gives it back where no spike follows);
     `"subtract next"` takes v_threshold away in the next step, after the leak; `"none"`.
 
