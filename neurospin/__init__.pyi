@@ -3,6 +3,8 @@ from . import data as data
 from . import encode as encode
 from . import plasticity as plasticity
 from .certificate import Cause as Cause
+from . import tasks as tasks
+from . import twins as twins
 from .certificate import Certificate as Certificate
 from .certificate import Deviation as Deviation
 from .certificate import certify as certify

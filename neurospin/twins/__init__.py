@@ -1,0 +1,3 @@
+"""Digital twins: models of brains and of behaviour, fitted to recordings and to choices."""
+
+from neurospin.twins import behaviour as behaviour
