@@ -46,11 +46,10 @@ def shj_trials(path: str | Path) -> Trials:
     Source: Nosofsky et al., Memory & Cognition 22, 1994, doi:10.3758/BF03200862.
     """
     place = existing(path)
-    opened = gzip.open(place, "rt", newline="") if place.suffix == ".gz" else place.open(newline="")
     people: dict[tuple[str, str], list[tuple[int, int, int]]] = {}
     wanted = ("subj", "type", "logstim", "resp", "cat")
     try:
-        with opened as file:
+        with gzip.open(place, "rt", newline="") if place.suffix == ".gz" else place.open(newline="") as file:
             reader = csv.DictReader(file)
             missing = [name for name in wanted if name not in (reader.fieldnames or ())]
             if missing:
@@ -60,7 +59,9 @@ def shj_trials(path: str | Path) -> Trials:
                     continue
                 shown, category, kind = int(row["logstim"]) - 1, int(row["cat"]), int(row["type"])
                 if not (0 <= shown < 8 and category in (0, 1) and 1 <= kind <= 6):
-                    raise InputError(f"{place}, line {line}", "stimulus 1–8, category 0–1, type 1–6", str(row), "mend it")
+                    raise InputError(
+                        f"{place}, line {line}", "stimulus 1–8, category 0–1, type 1–6", str(row), "mend it"
+                    )
                 key = (row["subj"], list(SHJ)[kind - 1])
                 people.setdefault(key, []).append((shown, category, int(row["resp"])))
     except (ValueError, EOFError, gzip.BadGzipFile, UnicodeDecodeError) as error:

@@ -68,9 +68,7 @@ class ALCOVE(Learner):
         attention = np.full((len(trials), exemplars.shape[1]), 1 / exemplars.shape[1])
         return Memory(exemplars, attention, np.zeros((len(trials), len(exemplars), trials.classes)))
 
-    def respond(
-        self, memory: Memory, stimulus: np.ndarray, values: dict[str, np.ndarray]
-    ) -> tuple[np.ndarray, Trace]:
+    def respond(self, memory: Memory, stimulus: np.ndarray, values: dict[str, np.ndarray]) -> tuple[np.ndarray, Trace]:
         """Probability of every category."""
         distance = np.abs(stimulus[:, None, :] - memory.exemplars)
         similar = np.exp(-values["specificity"][:, None] * np.einsum("sef,sf->se", distance, memory.attention))

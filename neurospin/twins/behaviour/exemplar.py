@@ -85,7 +85,9 @@ class GCM(_Similarity):
     def learn(self, memory: Counts, trace: np.ndarray, category: np.ndarray, values: dict[str, np.ndarray]) -> Counts:
         """Store the example."""
         same = (trace[:, None] == memory.exemplars).all(-1)
-        return Counts(memory.exemplars, memory.counts + same[:, :, None] * one_hot(category, memory.counts.shape[2])[:, None])
+        return Counts(
+            memory.exemplars, memory.counts + same[:, :, None] * one_hot(category, memory.counts.shape[2])[:, None]
+        )
 
 
 class Prototype(_Similarity):

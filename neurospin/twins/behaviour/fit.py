@@ -226,7 +226,14 @@ def fit_subjects(
 
 
 def cross_validated_nll(
-    learner: Learner, trials: Trials, *, folds: int = 2, block: int = 8, **options: int
+    learner: Learner,
+    trials: Trials,
+    *,
+    folds: int = 2,
+    block: int = 8,
+    candidates: int = 12,
+    generations: int = 30,
+    seed: int = 0,
 ) -> np.ndarray:
     """Held-out negative log-likelihood per choice of every subject, `(subjects,)`, in nats.
 
@@ -238,14 +245,16 @@ def cross_validated_nll(
         trials: with choices.
         folds: how many (default 2).
         block: trials in a block (default 8).
-        options: of `fit_subjects`.
+        candidates: of `fit_subjects`.
+        generations: of `fit_subjects`.
+        seed: of `fit_subjects`.
     """
     number = np.arange(trials.stimuli.shape[1]) // block % folds
     total, count = np.zeros(len(trials)), np.zeros(len(trials))
     for fold in range(folds):
         held = np.tile(number == fold, (len(trials), 1))
-        fitted = fit_subjects(learner, trials, mask=~held, **options)
-        answers = learner.probabilities(trials, fitted.values, seed=int(options.get("seed", 0)))
+        fitted = fit_subjects(learner, trials, candidates=candidates, generations=generations, seed=seed, mask=~held)
+        answers = learner.probabilities(trials, fitted.values, seed=seed)
         scored = choice_nll(answers, trials, mask=held)
         weight = _counted(trials, held)[1].sum(1)
         total += np.where(weight > 0, scored * weight, 0.0)

@@ -104,9 +104,7 @@ class Learner(ABC):
         """
         return self._run(trials, values, seed)[0]
 
-    def transfer(
-        self, trials: Trials, items: np.ndarray, values: Values | None = None, *, seed: int = 0
-    ) -> np.ndarray:
+    def transfer(self, trials: Trials, items: np.ndarray, values: Values | None = None, *, seed: int = 0) -> np.ndarray:
         """Probability of every category for new items after the last trial: `(subjects, items, categories)`.
 
         Args:

@@ -12,19 +12,19 @@ from neurospin.twins.behaviour.learner import Learner, Parameter, softmax
 
 
 class Memory(NamedTuple):
-    """Clusters of every subject; `count` of them are in use.
+    """Clusters of every subject; `used` of them are in use.
 
     Attributes:
         centre: `(subjects, clusters, features)`.
         weights: `(subjects, clusters, categories)`.
         tuning: λ, `(subjects, features)`.
-        count: `(subjects,)`.
+        used: how many, `(subjects,)`.
     """
 
     centre: np.ndarray
     weights: np.ndarray
     tuning: np.ndarray
-    count: np.ndarray
+    used: np.ndarray
 
 
 class Trace(NamedTuple):
@@ -70,12 +70,10 @@ class SUSTAIN(Learner):
             np.ones((subjects, features)), np.zeros(subjects, np.int64),
         )  # fmt: skip
 
-    def respond(
-        self, memory: Memory, stimulus: np.ndarray, values: dict[str, np.ndarray]
-    ) -> tuple[np.ndarray, Trace]:
+    def respond(self, memory: Memory, stimulus: np.ndarray, values: dict[str, np.ndarray]) -> tuple[np.ndarray, Trace]:
         """Probability of every category."""
         activation = self._activation(memory, stimulus, values)
-        winner, strength = self._compete(activation, memory.count, values)
+        winner, strength = self._compete(activation, memory.used, values)
         output = memory.weights[np.arange(len(winner)), winner] * strength[:, None]
         answer = softmax(values["response"][:, None] * output)
         return answer, Trace(stimulus, activation, winner, strength, output)
@@ -88,9 +86,9 @@ class SUSTAIN(Learner):
 
     @staticmethod
     def _compete(
-        activation: np.ndarray, count: np.ndarray, values: dict[str, np.ndarray]
+        activation: np.ndarray, number: np.ndarray, values: dict[str, np.ndarray]
     ) -> tuple[np.ndarray, np.ndarray]:
-        used = np.arange(activation.shape[1]) < count[:, None]
+        used = np.arange(activation.shape[1]) < number[:, None]
         acting = np.where(used, activation, 0.0)
         winner = acting.argmax(1)
         largest = acting[np.arange(len(winner)), winner]
@@ -103,12 +101,12 @@ class SUSTAIN(Learner):
         rows = np.arange(len(category))
         others = trace.output.copy()
         others[rows, category] = -np.inf
-        surprised = (memory.count == 0) | (trace.output[rows, category] <= others.max(1))
+        surprised = (memory.used == 0) | (trace.output[rows, category] <= others.max(1))
         memory, winner = _recruit(memory, trace, surprised)
         activation = np.zeros((len(rows), memory.centre.shape[1]))
         activation[:, : trace.activation.shape[1]] = trace.activation
         activation[rows[surprised], winner[surprised]] = 1.0  # it stands on the stimulus
-        winner, strength = self._compete(activation, memory.count, values)
+        winner, strength = self._compete(activation, memory.used, values)
         output = memory.weights[rows, winner] * strength[:, None]
         rate = values["rate"][:, None]
         here = memory.centre[rows, winner]
@@ -117,17 +115,17 @@ class SUSTAIN(Learner):
         centre[rows, winner] = here + rate * (trace.stimulus - here)
         weights[rows, winner] += rate * (humble(output, category, 0.0) - output) * strength[:, None]
         tuning = np.maximum(memory.tuning + rate * np.exp(-pull) * (1 - pull), 1e-12)
-        return Memory(centre, weights, tuning, memory.count)
+        return Memory(centre, weights, tuning, memory.used)
 
 
 def _recruit(memory: Memory, trace: Trace, surprised: np.ndarray) -> tuple[Memory, np.ndarray]:
     """A cluster on the stimulus for every surprised subject; memory grows when one has no room left."""
-    centre, weights, count = memory.centre, memory.weights, memory.count
-    if surprised.any() and count[surprised].max() == centre.shape[1]:
+    centre, weights, number = memory.centre, memory.weights, memory.used
+    if surprised.any() and number[surprised].max() == centre.shape[1]:
         room = ((0, 0), (0, centre.shape[1]), (0, 0))
         centre, weights = np.pad(centre, room), np.pad(weights, room)
     winner = trace.winner.copy()
-    winner[surprised] = count[surprised]
+    winner[surprised] = number[surprised]
     centre = centre.copy()
     centre[surprised, winner[surprised]] = trace.stimulus[surprised]
-    return Memory(centre, weights, memory.tuning, count + surprised), winner
+    return Memory(centre, weights, memory.tuning, number + surprised), winner
