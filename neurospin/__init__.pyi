@@ -2,9 +2,9 @@ from . import continual as continual
 from . import data as data
 from . import encode as encode
 from . import plasticity as plasticity
-from .certificate import Cause as Cause
 from . import tasks as tasks
 from . import twins as twins
+from .certificate import Cause as Cause
 from .certificate import Certificate as Certificate
 from .certificate import Deviation as Deviation
 from .certificate import certify as certify
