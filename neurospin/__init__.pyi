@@ -42,6 +42,7 @@ from .neurons import CubaLIF as CubaLIF
 from .neurons import Integrator as Integrator
 from .neurons import Neuron as Neuron
 from .neurons import Rate as Rate
+from .report.draw import draw as draw
 from .surrogate import ArcTan as ArcTan
 from .surrogate import FastSigmoid as FastSigmoid
 from .surrogate import Sigmoid as Sigmoid

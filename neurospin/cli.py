@@ -110,6 +110,22 @@ def check(graph: GraphFile, target: Target) -> None:
 
 
 @app.command()
+def draw(
+    graph: GraphFile,
+    target: Annotated[str | None, typer.Option("--target", "-t", help="A target whose problems are shown.")] = None,
+    output: Output = None,
+) -> None:
+    """Draw a graph as SVG, with shapes, ranges of parameters, and a target's problems in red."""
+    from neurospin.files import write_text
+    from neurospin.graph.file import read
+    from neurospin.report.draw import draw as picture
+
+    place = output or graph.with_suffix(".svg")
+    write_text(place, picture(read(graph), target))
+    typer.echo(str(place))
+
+
+@app.command()
 def deploy(
     graph: GraphFile,
     input: Spikes,
