@@ -10,13 +10,13 @@ from itertools import pairwise
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
 from neurospin.errors import InputError, unknown_name
 from neurospin.executor import Part, Step, execute
 from neurospin.neurons import Neuron, Rate
 from neurospin.scan.reference import step
 from neurospin.synapses import Delay, Dense, Events, Synapse
+from neurospin.synapses.product import product
 from neurospin.topology import Edge, topology
 from neurospin.types import Spikes, State
 from neurospin.weights import Binary
@@ -86,6 +86,10 @@ class Network(nn.Module):
             an output where it ends them. Default: the blocks follow each other in their order, from
             `"input"` to `"output"`.
 
+    Attributes:
+        origin: of a network that `from_graph` made: what `to_graph` needs to give back the graph's own
+            numbers where nothing has changed; else `None`.
+
     Raises:
         InputError: no blocks, a block without an edge into it, or two blocks whose sizes do not fit,
             named with both sizes.
@@ -105,6 +109,7 @@ class Network(nn.Module):
         if edges is None and {"input", "output"} & named.keys():
             raise InputError("Network", "other names than input and output", "a block of that name", "rename it")
         self.dt = float(dt)
+        self.origin: Any = None
         chain = list(pairwise(["input", *order, "output"])) if edges is None else [(str(a), str(b)) for a, b in edges]
         self.edges: tuple[Edge, ...] = (*chain, *loops)
         starts, ends = {a: None for a, _ in self.edges}, {b: None for _, b in self.edges}
@@ -287,7 +292,7 @@ def _part(block: Block) -> Part:
     if isinstance(block, Delay):
         return Part(lambda x, state, _: block.scan(x, state), block.output_size, lambda batch: block.initial(batch))
     if isinstance(block, Dense):
-        return Part.map(block, block.output_size, lambda: partial(linear, weight=block.weight, bias=block.bias))
+        return Part.map(block, block.output_size, lambda: partial(product, weight=block.weight, bias=block.bias))
     return Part.map(block, block.output_size)
 
 

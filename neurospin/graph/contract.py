@@ -1,9 +1,19 @@
 """What a graph states beside its nodes: step, shapes, names; and the checks of what is fed to it.
 
 NIR has no step, no reset mode and no notion of weight storage. neurospin keeps them in the graph's
-metadata under one key::
+metadata under one key, every entry optional::
 
-    graph.metadata["neurospin"] = {"dt": 1e-3, "time_unit": "s", "scheme": "euler", "reset": "value"}
+    graph.metadata["neurospin"] = {
+        "dt": 1e-3,             # step in seconds
+        "time_unit": "s",       # the times of this graph are seconds (nothing else is written)
+        "scheme": "euler",      # or "exponential"
+        "reset": "value",       # or "subtract": of every spiking node that has no entry of its own
+        "neurons": {NAME: {"reset": …, "refractory": seconds, "surrogate": {"kind": …, …}}},
+        "weights": {NAME: {"kind": "binary", …, "scale": …, "hidden": stored values}},
+    }
+
+Names are those of the flat graph: a node of a nested graph is `outer.inner`. Where a network mixes
+reset modes, `"reset"` is `"subtract"`, so that a target that can only reset to a value refuses it.
 """
 
 from __future__ import annotations
@@ -19,6 +29,7 @@ from neurospin.errors import GraphError, InputError, unknown_name
 from neurospin.graph.order import SPIKING, STATEFUL, flatten
 
 KEY = "neurospin"
+TIMES = ("tau", "tau_syn", "tau_mem")
 
 
 def metadata(graph: nir.NIRGraph) -> dict[str, Any]:
@@ -31,7 +42,8 @@ def resolve_dt(graph: nir.NIRGraph, dt: float | None) -> float:
     """The step in seconds: `dt` when it is given, else the one that the graph records.
 
     Raises:
-        GraphError: neither is there, or it is not a positive finite number.
+        GraphError: neither is there, it is not a positive finite number, or the graph's time constants
+            only make sense in another unit than seconds.
     """
     value = metadata(graph).get("dt") if dt is None else dt
     if value is None:
@@ -42,7 +54,37 @@ def resolve_dt(graph: nir.NIRGraph, dt: float | None) -> float:
         step = math.nan
     if not (math.isfinite(step) and step > 0):
         raise GraphError("dt", "a positive number of seconds", repr(value), "give dt (--dt SECONDS)")
+    _seconds(graph, step)
     return step
+
+
+def _seconds(graph: nir.NIRGraph, dt: float) -> None:
+    """Refuse time constants that are all a second or more while the step is at most 10 ms."""
+    if metadata(graph).get("time_unit") == "s" or dt > 1e-2:
+        return
+    nodes = flatten(graph)[0].items()
+    found = {f"{name}.{f}": float(np.min(getattr(node, f))) for name, node in nodes for f in TIMES if hasattr(node, f)}
+    if found and min(found.values()) >= 1:
+        where = min(found, key=found.__getitem__)
+        fix = 'say what they are: graph = neurospin.in_seconds(graph, "ms"), "us", "steps", or "s" if they are right'
+        raise GraphError(where, f"seconds, with a step of {dt:g} s", f"{found[where]:g}: milliseconds or steps?", fix)
+
+
+def neuron_settings(graph: nir.NIRGraph) -> dict[str, dict[str, Any]]:
+    """Reset mode, refractory period and surrogate of every spiking node, as far as the metadata tell.
+
+    Raises:
+        GraphError: a reset mode that is none.
+    """
+    about = metadata(graph)
+    told = about.get("neurons", {})
+    found: dict[str, dict[str, Any]] = {}
+    for name in neurons(graph, spiking=True):
+        own = told.get(name, {}) if isinstance(told, dict) else {}
+        found[name] = {"reset": about.get("reset", "value"), **(own if isinstance(own, dict) else {})}
+        if found[name]["reset"] not in ("value", "subtract"):
+            raise GraphError(f"{name}: reset", "value or subtract", repr(found[name]["reset"]), "mend the metadata")
+    return found
 
 
 def ports(graph: nir.NIRGraph, kind: type[nir.NIRNode]) -> dict[str, tuple[int, ...]]:

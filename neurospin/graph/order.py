@@ -83,3 +83,43 @@ def remembers(node: nir.NIRNode) -> bool:
     if isinstance(node, nir.Delay):
         return bool(np.all(np.asarray(node.delay) > 0))
     return isinstance(node, STATEFUL)
+
+
+def nest(nodes: dict[str, nir.NIRNode], edges: list[Edge], groups: dict[str, dict], prefix: str = "") -> nir.NIRGraph:
+    """The inverse of `flatten`: all nodes whose names start with `GROUP.` become a nested graph.
+
+    Args:
+        nodes: name to node, flat, the Input and Output of every nested graph included.
+        edges: pairs of names, flat.
+        groups: metadata of every nested graph, by its flat name.
+        prefix: of the names of this graph; `""` for the outermost.
+
+    Raises:
+        GraphError: an edge crosses the border of a group beside its ports.
+    """
+    children = [g for g in groups if not any(g.startswith(f"{h}.") for h in groups)]
+
+    def child(name: str) -> str | None:
+        return next((group for group in children if name.startswith(f"{group}.")), None)
+
+    made: dict[str, nir.NIRNode] = {}
+    for name, node in nodes.items():
+        group = child(name)
+        if group is None:
+            made[name.removeprefix(prefix)] = node
+        elif group.removeprefix(prefix) not in made:
+            inside = {n: m for n, m in nodes.items() if child(n) == group}
+            within = [(a, b) for a, b in edges if child(a) == group == child(b)]
+            deeper = {g: about for g, about in groups.items() if g.startswith(f"{group}.")}
+            nested = nest(inside, within, deeper, f"{group}.")
+            nested.metadata = groups[group]
+            made[group.removeprefix(prefix)] = nested
+    outer = []
+    for a, b in edges:
+        start, end = child(a), child(b)
+        if start is not None and start == end:
+            continue
+        if (start and not isinstance(nodes[a], nir.Output)) or (end and not isinstance(nodes[b], nir.Input)):
+            raise GraphError(f"edge {a} -> {b}", "an edge through the ports of a group", "one beside them", "rename it")
+        outer.append(((start or a).removeprefix(prefix), (end or b).removeprefix(prefix)))
+    return nir.NIRGraph(made, outer, metadata={}, type_check=False)

@@ -9,22 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import nir
 import numpy as np
 import torch
 from torch import Tensor
 
-from neurospin.errors import GraphError
+from neurospin.errors import GraphError, unknown_name
 from neurospin.executor import Outcome, Part, execute
 from neurospin.graph.check import shapes
-from neurospin.graph.contract import check_inputs, check_record, metadata, resolve_dt
+from neurospin.graph.contract import check_inputs, check_record, metadata, neuron_settings, resolve_dt
 from neurospin.graph.operators import Operator, operator
 from neurospin.graph.order import STATEFUL, Order, order
 from neurospin.scan import Dynamics, Scan, delay, membrane, scan
 from neurospin.scan.reference import step
 from neurospin.types import State
 
+SCHEMES = ("euler", "exponential")
+RESETS = ("value", "subtract")
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -65,6 +68,8 @@ def simulate(
     record: Iterable[str] = (),
     before_reset: Iterable[str] = (),
     dtype: str = "float32",
+    scheme: str | None = None,
+    reset: str | None = None,
     operators: Mapping[str, Operator] | None = None,
 ) -> Simulation:
     """Run a graph by its definition.
@@ -76,6 +81,10 @@ def simulate(
         record: names of neuron nodes whose output is wanted as well.
         before_reset: names of spiking nodes whose voltage before the reset is wanted as well.
         dtype: `"float32"` (default) or `"float64"`.
+        scheme: `"euler"`, or `"exponential"`, which is exact for an input that is constant over a step:
+            decays of `exp(−dt/τ)` in place of `1 − dt/τ`; default, what the graph records, else Euler.
+        reset: `"value"` or `"subtract"`, for every spiking node; default, what the graph records, else
+            to a value.
         operators: maps that take the place of nodes without state, by name; each takes
             `(samples, *input)`. A crossbar puts its arrays here.
 
@@ -85,8 +94,10 @@ def simulate(
     """
     given = check_inputs(graph, spikes)
     wanted = check_record(graph, record)
-    machine = _Machine(graph, resolve_dt(graph, dt), DTYPES[dtype], operators)
     met = check_record(graph, before_reset)
+    if dtype not in DTYPES:
+        raise unknown_name("dtype", dtype, DTYPES, "dtype")
+    machine = _Machine(graph, resolve_dt(graph, dt), DTYPES[dtype], operators, scheme, reset)
     out = machine.run({name: torch.from_numpy(x).to(machine.dtype) for name, x in given.items()}, wanted, met)
     return Simulation(
         {name: out.outputs[name].numpy() for name in machine.plan.outputs},
@@ -100,19 +111,32 @@ class _Machine:
     """A graph with its coefficients, ready to be run."""
 
     def __init__(
-        self, graph: nir.NIRGraph, dt: float, dtype: torch.dtype, operators: Mapping[str, Operator] | None = None
+        self,
+        graph: nir.NIRGraph,
+        dt: float,
+        dtype: torch.dtype,
+        operators: Mapping[str, Operator] | None = None,
+        scheme: str | None = None,
+        reset: str | None = None,
     ) -> None:
         self.plan: Order = order(graph)
         self.dtype = dtype
-        subtract = metadata(graph).get("reset") == "subtract"
-        sizes = shapes(graph)
+        scheme = metadata(graph).get("scheme", "euler") if scheme is None else scheme
+        for what, value, known in (("scheme", scheme, SCHEMES), ("reset", reset or "value", RESETS)):
+            if value not in known:
+                raise unknown_name(what, str(value), known, what)
+        settings, sizes = neuron_settings(graph), shapes(graph)
         self.parts: dict[str, Part] = {}
         self.dynamics: dict[str, Dynamics] = {}
         for name, node in self.plan.nodes.items():
             if isinstance(node, nir.Delay):
-                self.parts[name] = delay_line(node, dt, dtype)
+                self.parts[name] = delay_line(node, dt, dtype, sizes[name])
             elif isinstance(node, STATEFUL):
-                self.dynamics[name] = dynamics(node, dt, dtype, subtract=subtract)
+                about = settings.get(name, {})
+                self.dynamics[name] = dynamics(
+                    node, dt, dtype, subtract=(reset or about.get("reset")) == "subtract",
+                    refractory=about.get("refractory"), exponential=scheme == "exponential", name=name,
+                )  # fmt: skip
                 self.parts[name] = neuron(self.dynamics[name], sizes[name], dtype)
             else:
                 function = (operators or {}).get(name) or operator(name, node, dtype)
@@ -158,10 +182,9 @@ def neuron(dynamics: Dynamics, size: tuple[int, ...], dtype: torch.dtype) -> Par
     )  # fmt: skip
 
 
-def delay_line(node: nir.Delay, dt: float, dtype: torch.dtype) -> Part:
+def delay_line(node: nir.Delay, dt: float, dtype: torch.dtype, size: tuple[int, ...]) -> Part:
     """A delay as a part of an execution; its state holds the inputs on their way."""
-    steps = (torch.as_tensor(np.asarray(node.delay), dtype=torch.float32) / dt).round().long()
-    size = tuple(steps.shape)
+    steps = (torch.as_tensor(np.asarray(node.delay), dtype=torch.float32) / dt).round().long().expand(size)
 
     def run(x: Tensor, state: State, voltage: bool) -> Scan:
         y, after = delay(x, steps, state[0])
@@ -170,7 +193,16 @@ def delay_line(node: nir.Delay, dt: float, dtype: torch.dtype) -> Part:
     return Part(run, size, lambda batch: (torch.zeros((int(steps.max()), batch, *size), dtype=dtype),))
 
 
-def dynamics(node: nir.NIRNode, dt: float, dtype: torch.dtype, *, subtract: bool = False) -> Dynamics:
+def dynamics(
+    node: nir.NIRNode,
+    dt: float,
+    dtype: torch.dtype,
+    *,
+    subtract: bool = False,
+    refractory: Any = None,
+    exponential: bool = False,
+    name: str = "neuron",
+) -> Dynamics:
     """Coefficients of a NIR neuron node.
 
     They are computed in the wider of `dtype` and the node's own arrays, and then rounded to `dtype`:
@@ -181,19 +213,39 @@ def dynamics(node: nir.NIRNode, dt: float, dtype: torch.dtype, *, subtract: bool
         dt: step in seconds.
         dtype: of the computation.
         subtract: reset by subtraction, which only metadata can say.
+        refractory: period in seconds, which only metadata can say.
+        exponential: decays of `exp(−dt/τ)` in place of `1 − dt/τ`.
+        name: of the node, for errors.
+
+    Raises:
+        GraphError: by Euler's method, a time constant below the step.
     """
     names = ("tau", "tau_mem", "tau_syn", "r", "w_in", "v_leak", "v_threshold", "v_reset")
     arrays = {name: np.asarray(getattr(node, name)) for name in names if getattr(node, name, None) is not None}
     wide = torch.float64 if any(array.dtype == np.float64 for array in arrays.values()) else dtype
     get = {name: torch.as_tensor(array).to(wide) for name, array in arrays.items()}.get
-    tau = get("tau") if get("tau") is not None else get("tau_mem")
+
+    def time(field: str) -> Tensor | None:
+        tau = get(field)
+        if tau is None:
+            return None
+        if exponential:  # the τ whose Euler decay, 1 − dt/τ, is exp(−dt/τ)
+            return -dt / torch.expm1(-dt / tau)
+        if float(tau.min()) < dt * (1 - 1e-6):
+            fix = 'take a smaller dt, or scheme="exponential"'
+            raise GraphError(f"{name}.{field}", f"at least dt = {dt:g} s", f"{float(tau.min()):g} s", fix)
+        return tau
+
+    tau = time("tau") if "tau" in arrays else time("tau_mem")
     r = get("r")
     assert r is not None
     spiking = get("v_threshold") is not None
+    pause = None if refractory is None else torch.as_tensor(refractory).to(dtype)
     found = membrane(
         dt, tau, r, get("v_leak"), v_threshold=get("v_threshold"),
         v_reset=get("v_reset") if spiking and not subtract else None,
-        tau_syn=get("tau_syn"), w_in=get("w_in"),
+        tau_syn=time("tau_syn"), w_in=get("w_in"),
+        refractory=pause if pause is not None and bool((pause > 0).any()) else None,
     )  # fmt: skip
     if wide is dtype:
         return found

@@ -11,12 +11,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from neurospin import surrogate
+from neurospin import surrogate, synapses
 from neurospin.errors import InputError, unknown_name
 from neurospin.files import existing, replacing
 from neurospin.network import Network, key_of
 from neurospin.neurons import KINDS, Neuron
-from neurospin.synapses import Delay, Dense, Synapse
+from neurospin.synapses import Synapse
 from neurospin.weights import weight_from
 
 KEY = "neurospin.network"
@@ -84,14 +84,17 @@ def build(config: dict[str, Any], tensors: dict[str, Tensor] | None = None) -> N
 
 def _block(name: str, settings: dict[str, Any], tensors: dict[str, Tensor]) -> Neuron | Synapse:
     kind = settings.pop("kind")
-    if kind == "dense":
-        return Dense(
-            settings["inputs"], settings["outputs"], bias=settings["bias"], weight=weight_from(settings["weight"])
-        )
-    if kind == "delay":
-        return Delay(tuple(settings["size"]), tensors[f"blocks.{key_of(name)}.delay"])
+    if kind in synapses.KINDS:
+        options: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()
+        }
+        if "weight" in options:
+            options["weight"] = weight_from(options["weight"])
+        if kind == "delay":
+            options["delay"] = tensors[f"blocks.{key_of(name)}.delay"]
+        return synapses.KINDS[kind](**options)
     if kind not in KINDS:
-        raise unknown_name(f"{name}.kind", str(kind), ["dense", "delay", *KINDS], "block")
+        raise unknown_name(f"{name}.kind", str(kind), [*synapses.KINDS, *KINDS], "block")
     prefix = f"blocks.{key_of(name)}."
     constants = {
         key.removeprefix(prefix): value
@@ -101,7 +104,7 @@ def _block(name: str, settings: dict[str, Any], tensors: dict[str, Tensor]) -> N
     free = [key.removeprefix(prefix + "free_") for key in tensors if key.startswith(prefix + "free_")]
     # a learned constant takes its value from the file later; here only its shape matters
     ones = {key: torch.ones_like(tensors[f"{prefix}free_{key}"]) for key in free}
-    options: dict[str, Any] = {"learn": settings["learn"], **constants, **ones}
+    options = {"learn": settings["learn"], **constants, **ones}
     if "surrogate" in settings:
         described = dict(settings.pop("surrogate"))
         options["surrogate"] = surrogate.KINDS[described.pop("kind")](**described)

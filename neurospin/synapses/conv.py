@@ -1,0 +1,186 @@
+"""`Conv1d` and `Conv2d`: synapses that share their weights over space."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import nir
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from neurospin.errors import InputError
+from neurospin.synapses.base import Synapse
+from neurospin.weights import Float, Weight
+
+Number = int | tuple[int, ...]
+
+
+def numbers(where: str, value: Number, axes: int, least: int) -> tuple[int, ...]:
+    """One whole number per axis, at least `least`."""
+    found = (value,) * axes if isinstance(value, int | np.integer) else tuple(value)
+    if len(found) != axes or any(int(n) != n or n < least for n in found):
+        raise InputError(where, f"{axes} whole numbers ≥ {least}", str(value), "give one number, or one per axis")
+    return tuple(int(n) for n in found)
+
+
+def positions(where: str, sizes: tuple[int, ...], kernel: tuple[int, ...], stride: tuple[int, ...],
+              padding: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[int, ...]:  # fmt: skip
+    """How many positions a kernel has along every axis, as in torch."""
+    found = tuple(
+        (n + 2 * p - d * (k - 1) - 1) // s + 1
+        for n, k, s, p, d in zip(sizes, kernel, stride, padding, dilation, strict=True)
+    )
+    if min(found) < 1:
+        raise InputError(where, f"an input larger than the kernel {kernel}", str(sizes), "make the kernel smaller")
+    return found
+
+
+class Conv(Synapse, ABC):
+    """Convolution (cross-correlation, as in torch and NIR): `y[o] = Σ_c w[o, c] ⋆ x[c] + b[o]`.
+
+    Args:
+        input_size: `(channels, *space)`.
+        channels: number of output channels.
+        kernel_size: one number, or one per axis.
+        stride: default 1.
+        padding: zeros on either side, one number or one per axis; `"same"` (with stride 1) or `"valid"`;
+            default 0.
+        dilation: default 1.
+        groups: channels are connected within this many groups, default 1.
+        bias: whether there is a bias b, drawn as in `torch.nn.Conv2d` (default `False`).
+        weight: `Float()` (default) or another `Weight`; its fan-in is that of one output.
+        generator: source of the fresh values (default: torch's own).
+
+    Attributes:
+        stored: what each synapse stores, shape `(channels, fan_in)`.
+        weight: the weight that acts, `(channels, input channels / groups, *kernel)`.
+
+    Raises:
+        InputError: sizes that do not fit each other.
+    """
+
+    axes: ClassVar[int]
+
+    def __init__(
+        self,
+        input_size: tuple[int, ...],
+        channels: int,
+        kernel_size: Number,
+        *,
+        stride: Number = 1,
+        padding: Number | str = 0,
+        dilation: Number = 1,
+        groups: int = 1,
+        bias: bool = False,
+        weight: Weight | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(weight or Float())
+        where, axes = type(self).__name__, self.axes
+        self.input_size = numbers(f"{where}.input_size", tuple(input_size), axes + 1, 1)
+        self.kernel_size = numbers(f"{where}.kernel_size", kernel_size, axes, 1)
+        self.stride = numbers(f"{where}.stride", stride, axes, 1)
+        self.dilation = numbers(f"{where}.dilation", dilation, axes, 1)
+        (self.groups,) = numbers(f"{where}.groups", groups, 1, 1)
+        if self.input_size[0] % self.groups or channels % self.groups or channels < 1:
+            got = f"{self.input_size[0]} to {channels} channels"
+            raise InputError(f"{where}.groups", f"channels in {groups} equal groups", got, "choose other channels")
+        self.padding = padding if isinstance(padding, str) else numbers(f"{where}.padding", padding, axes, 0)
+        if isinstance(padding, str) and (
+            padding not in ("same", "valid") or (padding == "same" and max(self.stride) > 1)
+        ):
+            got = f"{padding!r} with stride {self.stride}"
+            raise InputError(f"{where}.padding", "numbers, 'valid', or 'same' with stride 1", got, "give numbers")
+        zeros = (0,) * axes if isinstance(self.padding, str) else self.padding
+        space = self.input_size[1:]
+        if padding != "same":
+            space = positions(where, space, self.kernel_size, self.stride, zeros, self.dilation)
+        self.output_size = (int(channels), *space)
+        fan_in = self.input_size[0] // self.groups * math.prod(self.kernel_size)
+        self.stored = nn.Parameter(self.kind.initial((channels, fan_in), generator))
+        fresh = Float().initial((channels, fan_in), generator)[:, 0].clone() if bias else None
+        self.bias = nn.Parameter(fresh) if fresh is not None else None
+
+    @property
+    def weight(self) -> Tensor:
+        """The weight that acts, `(channels, input channels / groups, *kernel)`."""
+        return self.kind.value(self.stored).reshape(len(self.stored), -1, *self.kernel_size)
+
+    @abstractmethod
+    def convolve(self, x: Tensor) -> Tensor:
+        """`(samples, *input)` to `(samples, *output)`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """One convolution over time × batch."""
+        return self.convolve(x.reshape(-1, *self.input_size)).reshape(*x.shape[:2], *self.output_size)
+
+    def arrays(self) -> dict[str, Any]:
+        """The fields of the NIR node; a whole number where there is one axis."""
+        weight = self.weight.detach().cpu().numpy().copy()
+        bias = np.zeros(len(weight), weight.dtype) if self.bias is None else self.bias.detach().cpu().numpy().copy()
+        space = {"input_shape": self.input_size[1:], "stride": self.stride, "dilation": self.dilation}
+        if not isinstance(self.padding, str):
+            space["padding"] = self.padding
+        fields = {key: value if self.axes > 1 else value[0] for key, value in space.items()}
+        return {"padding": self.padding, **fields, "weight": weight, "groups": self.groups, "bias": bias}
+
+    def config(self) -> dict[str, Any]:
+        """Every argument as plain values."""
+        return {
+            "kind": type(self).__name__.lower(),
+            "input_size": list(self.input_size),
+            "channels": self.output_size[0],
+            "kernel_size": list(self.kernel_size),
+            "stride": list(self.stride),
+            "padding": self.padding if isinstance(self.padding, str) else list(self.padding),
+            "dilation": list(self.dilation),
+            "groups": self.groups,
+            "bias": self.bias is not None,
+            "weight": self.kind.config(),
+        }
+
+    def extra_repr(self) -> str:
+        """Sizes and weight in one line."""
+        return f"{self.input_size} -> {self.output_size}, kernel={self.kernel_size}, weight={self.kind}"
+
+
+class Conv1d(Conv):
+    """Convolution over one axis, `(channels, length)`; see `Conv` for the arguments."""
+
+    axes = 1
+
+    def convolve(self, x: Tensor) -> Tensor:
+        """`torch.nn.functional.conv1d`."""
+        return nn.functional.conv1d(
+            x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    def to_nir(self) -> nir.NIRNode:
+        """`nir.Conv1d`."""
+        return typed(nir.Conv1d(**self.arrays()), self)
+
+
+class Conv2d(Conv):
+    """Convolution over two axes, `(channels, height, width)`; see `Conv` for the arguments."""
+
+    axes = 2
+
+    def convolve(self, x: Tensor) -> Tensor:
+        """`torch.nn.functional.conv2d`."""
+        return nn.functional.conv2d(
+            x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    def to_nir(self) -> nir.NIRNode:
+        """`nir.Conv2d`, with the output shape that nir 1.0.8 gets wrong for a rectangular kernel."""
+        return typed(nir.Conv2d(**self.arrays()), self)
+
+
+def typed(node: nir.NIRNode, block: Synapse) -> nir.NIRNode:
+    """The node, with the types of the block: nir leaves those of pooling open and computes others wrongly."""
+    node.input_type = {"input": np.array(block.input_size)}
+    node.output_type = {"output": np.array(block.output_size)}
+    return node
