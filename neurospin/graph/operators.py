@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from neurospin.errors import GraphError
+from neurospin.synapses.conv import convolve
 from neurospin.synapses.product import product
 
 Operator = Callable[[Tensor], Tensor]
@@ -67,11 +68,10 @@ def _scale(node: nir.Scale, dtype: torch.dtype) -> Operator:
 
 def _conv(node: nir.Conv1d | nir.Conv2d, dtype: torch.dtype) -> Operator:
     weight, bias = _tensor(node.weight, dtype), _tensor(node.bias, dtype)
-    convolve = functional.conv1d if weight.ndim == 3 else functional.conv2d
     axes = weight.ndim - 2
     padding = node.padding if isinstance(node.padding, str) else _pair(node.padding, axes)
     stride, dilation, groups = _pair(node.stride, axes), _pair(node.dilation, axes), int(node.groups)
-    return lambda x: convolve(x, weight, bias, stride, padding, dilation, groups)  # type: ignore[call-overload, operator]
+    return lambda x: convolve(x, weight, bias, stride, padding, dilation, groups)
 
 
 def _average(node: nir.AvgPool2d, dtype: torch.dtype) -> Operator:
@@ -95,8 +95,8 @@ def _threshold(node: nir.Threshold, dtype: torch.dtype) -> Operator:
     return lambda x: (x > threshold).to(dtype)
 
 
-def _pair(value: Any, axes: int) -> list[int]:
-    numbers = [int(n) for n in np.atleast_1d(value)]
+def _pair(value: Any, axes: int) -> tuple[int, ...]:
+    numbers = tuple(int(n) for n in np.atleast_1d(value))
     return numbers * axes if len(numbers) == 1 else numbers
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import ABC
 from typing import Any, ClassVar
 
 import nir
@@ -36,6 +36,24 @@ def positions(where: str, sizes: tuple[int, ...], kernel: tuple[int, ...], strid
     if min(found) < 1:
         raise InputError(where, f"an input larger than the kernel {kernel}", str(sizes), "make the kernel smaller")
     return found
+
+
+def convolve(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: tuple[int, ...],
+    padding: tuple[int, ...] | str,
+    dilation: tuple[int, ...],
+    groups: int,
+) -> Tensor:
+    """`torch.nn.functional.conv1d` or `conv2d`, for `(samples, channels, *space)`."""
+    if padding == "same":  # torch's own pads the same way, but warns about it where a kernel is even
+        extra = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
+        x = nn.functional.pad(x, [n for e in reversed(extra) for n in (e // 2, e - e // 2)])
+    zeros = (0,) * len(stride) if isinstance(padding, str) else padding
+    convolution = nn.functional.conv1d if weight.ndim == 3 else nn.functional.conv2d
+    return convolution(x, weight, bias, stride, zeros, dilation, groups)
 
 
 class Conv(Synapse, ABC):
@@ -109,13 +127,12 @@ class Conv(Synapse, ABC):
         """The weight that acts, `(channels, input channels / groups, *kernel)`."""
         return self.kind.value(self.stored).reshape(len(self.stored), -1, *self.kernel_size)
 
-    @abstractmethod
-    def convolve(self, x: Tensor) -> Tensor:
-        """`(samples, *input)` to `(samples, *output)`."""
-
     def forward(self, x: Tensor) -> Tensor:
         """One convolution over time × batch."""
-        return self.convolve(x.reshape(-1, *self.input_size)).reshape(*x.shape[:2], *self.output_size)
+        y = convolve(
+            x.reshape(-1, *self.input_size), self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
+        )  # fmt: skip
+        return y.reshape(*x.shape[:2], *self.output_size)
 
     def arrays(self) -> dict[str, Any]:
         """The fields of the NIR node; a whole number where there is one axis."""
@@ -152,12 +169,6 @@ class Conv1d(Conv):
 
     axes = 1
 
-    def convolve(self, x: Tensor) -> Tensor:
-        """`torch.nn.functional.conv1d`."""
-        return nn.functional.conv1d(
-            x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups  # type: ignore[arg-type]
-        )  # fmt: skip
-
     def to_nir(self) -> nir.NIRNode:
         """`nir.Conv1d`."""
         return typed(nir.Conv1d(**self.arrays()), self)
@@ -167,12 +178,6 @@ class Conv2d(Conv):
     """Convolution over two axes, `(channels, height, width)`; see `Conv` for the arguments."""
 
     axes = 2
-
-    def convolve(self, x: Tensor) -> Tensor:
-        """`torch.nn.functional.conv2d`."""
-        return nn.functional.conv2d(
-            x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups  # type: ignore[arg-type]
-        )  # fmt: skip
 
     def to_nir(self) -> nir.NIRNode:
         """`nir.Conv2d`, with the output shape that nir 1.0.8 gets wrong for a rectangular kernel."""
