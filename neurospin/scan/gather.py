@@ -118,7 +118,7 @@ def count(x: np.ndarray, most: int) -> int:
         total += some
         if some != ones or total > most:
             return -1
-    return total
+    return int(total)
 
 
 @kernel
