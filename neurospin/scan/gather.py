@@ -8,20 +8,26 @@ rows in which each neuron fired. A product is then a sum of rows of a table, in 
     dW[:, j] = Σ g[r] over the rows r in which neuron j fired
 
 The same sums as a matrix product, in ascending order. Tables are copied in blocks of `LANES` columns, so
-that a block stays in the cache, and the running sums stay in registers. No kernel starts threads.
+that a block stays in the cache, and the running sums stay in registers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import torch
 from llvmlite import ir
 from numba import extending, int32, njit, types
 
 LANES = 64
 _TILE = 16
 F = np.float32
+
+Rows = tuple[np.ndarray, np.ndarray]
+"""Spikes as lists: `(index, start)`, as above."""
 
 intrinsic: Any = extending.intrinsic
 kernel: Any = njit(error_model="numpy", nogil=True, cache=True)
@@ -212,3 +218,43 @@ def weight_gradient(
                 row = gradient[block + k]
                 for j in range(left, right):
                     row[j] = sums[j - left, k]
+
+
+def find(x: np.ndarray, densest: float) -> Rows | None:
+    """The spikes of x (rows, n); `None` if an entry is neither 0 nor 1, or more than a share `densest` is 1."""
+    number = count(x, int(densest * x.size))
+    if number < 0:
+        return None
+    index, start = np.empty(number, np.int32), np.empty(len(x) + 1, np.int64)
+    rows(x, index, start)
+    return index, start
+
+
+def multiply(spikes: Rows, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """`y[r] = b + Σ W[:, j]` over the neurons j that fired in row r; weight (outputs, inputs)."""
+    index, start = spikes
+    y = np.empty((len(start) - 1, len(weight)), np.float32)
+    _spread(forward, (index, start, weight, bias, y), len(weight), len(index))
+    return y
+
+
+def outer(spikes: Rows, g: np.ndarray, inputs: int) -> np.ndarray:
+    """`dW[:, j] = Σ g[r]` over the rows r in which neuron j fired, `(outputs, inputs)`; g (rows, outputs)."""
+    index, start = spikes
+    by, first = np.empty(len(index), np.int32), np.empty(inputs + 1, np.int64)
+    columns(index, start, by, first)
+    gradient = np.empty((g.shape[1], inputs), np.float32)
+    _spread(weight_gradient, (by, first, g, gradient), g.shape[1], len(index))
+    return gradient
+
+
+def _spread(kernel: Callable[..., None], arguments: tuple[Any, ...], outputs: int, events: int) -> None:
+    """Run a kernel over all outputs, in as many threads as torch may use where that is worth their start."""
+    blocks = -(-outputs // LANES)
+    threads = min(torch.get_num_threads(), blocks) if events * outputs > 2**25 else 1
+    if threads == 1:
+        kernel(*arguments, 0, outputs)
+        return
+    edges = [min(outputs, LANES * (blocks * i // threads)) for i in range(threads + 1)]
+    with ThreadPoolExecutor(threads) as pool:  # made per call: none is left behind for a fork to inherit
+        list(pool.map(lambda low, high: kernel(*arguments, low, high), edges[:-1], edges[1:]))

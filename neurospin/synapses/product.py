@@ -7,23 +7,22 @@ enough, in products that are large enough to matter; `Events` always are.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from neurospin.synapses.events import Events
 from neurospin.synapses.gemm import linear, plain_product
 
+if TYPE_CHECKING:
+    from neurospin.scan.gather import Rows
+
 SMALL = 2**26
 """Multiplications of a dense product below which it is left alone (under a millisecond or so)."""
 
 DENSEST = 0.2
 """Share of ones from which the dense product is faster."""
-
-Rows = tuple[np.ndarray, np.ndarray]
 
 
 def product(x: Tensor | Events, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -54,13 +53,7 @@ def _rows(x: Tensor, weight: Tensor) -> Rows | None:
         return None
     from neurospin.scan import gather
 
-    array = x.detach().contiguous().numpy()
-    number = gather.count(array, int(DENSEST * array.size))
-    if number < 0:
-        return None
-    index, start = np.empty(number, np.int32), np.empty(len(array) + 1, np.int64)
-    gather.rows(array, index, start)
-    return index, start
+    return gather.find(x.detach().contiguous().numpy(), DENSEST)
 
 
 class _Gather(torch.autograd.Function):
@@ -72,12 +65,8 @@ class _Gather(torch.autograd.Function):
 
         ctx.save_for_backward(x, weight)
         ctx.rows, ctx.dense = rows, dense
-        index, start = rows
-        w = weight.detach().contiguous().numpy()
-        b = np.zeros(len(w), np.float32) if bias is None else bias.detach().contiguous().numpy()
-        y = torch.empty(len(start) - 1, len(w))
-        _spread(gather.forward, (index, start, w, b, y.numpy()), len(w), len(index))
-        return y
+        b = weight.new_zeros(len(weight)) if bias is None else bias
+        return torch.from_numpy(gather.multiply(rows, *(t.detach().contiguous().numpy() for t in (weight, b))))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -85,29 +74,10 @@ class _Gather(torch.autograd.Function):
 
         (g,), (x, weight) = gradients, ctx.saved_tensors
         needs_x, needs_weight, needs_bias, *_ = ctx.needs_input_grad
-        dx = dw = None
-        if needs_x:
-            dx = linear(g, weight.t())
+        dx = linear(g, weight.t()) if needs_x else None
+        dw = None
         if needs_weight and torch.is_grad_enabled():  # a second derivative is wanted
             dw = g.t() @ (ctx.dense() if x is None else x)
         elif needs_weight:
-            index, start = ctx.rows
-            by, first = np.empty(len(index), np.int32), np.empty(weight.shape[1] + 1, np.int64)
-            gather.columns(index, start, by, first)
-            dw = torch.empty_like(weight, memory_format=torch.contiguous_format)
-            _spread(gather.weight_gradient, (by, first, g.contiguous().numpy(), dw.numpy()), len(weight), len(index))
+            dw = torch.from_numpy(gather.outer(ctx.rows, g.contiguous().numpy(), weight.shape[1]))
         return dx, dw, g.sum(0) if needs_bias else None, None, None
-
-
-def _spread(kernel: Callable[..., None], arguments: tuple[Any, ...], outputs: int, events: int) -> None:
-    """Run a kernel over all outputs, in as many threads as torch may use where that is worth their start."""
-    from neurospin.scan.gather import LANES
-
-    blocks = -(-outputs // LANES)
-    threads = min(torch.get_num_threads(), blocks) if events * outputs > 2**25 else 1
-    if threads == 1:
-        kernel(*arguments, 0, outputs)
-        return
-    edges = [min(outputs, LANES * (blocks * i // threads)) for i in range(threads + 1)]
-    with ThreadPoolExecutor(threads) as pool:  # made per call: none is left behind for a fork to inherit
-        list(pool.map(lambda low, high: kernel(*arguments, low, high), edges[:-1], edges[1:]))
