@@ -6,12 +6,13 @@ Heavy packages are imported inside the commands, so that `neurospin --help` answ
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neurospin.errors import NeurospinError
+from neurospin.errors import NeurospinError, OutputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,12 +97,18 @@ def export(folder: Run, output: Output = None) -> None:
 
 
 @app.command()
-def check(graph: GraphFile, target: Target) -> None:
+def check(
+    graph: GraphFile,
+    target: Target,
+    json: Annotated[Path | None, typer.Option("--json", help="Where the list of problems goes.")] = None,
+) -> None:
     """Tell whether a graph fits a target, without running it; exit status 1 when it does not."""
     from neurospin import target as seam
     from neurospin.graph.file import read
 
     problems = seam.check(read(graph), target)
+    if json:
+        _write_json(json, {"graph": str(graph), "target": target, "problems": [asdict(p) for p in problems]})
     for problem in problems:
         typer.echo(str(problem))
     if problems:
@@ -158,23 +165,38 @@ def deploy(
 
 @app.command()
 def certify(
-    graph: GraphFile,
-    input: Spikes,
+    graph: Annotated[Path, typer.Argument(help="A NIR file, or a run folder.", metavar="GRAPH.nir|RUN")],
+    input: Annotated[
+        Path, typer.Option("--input", "-i", help="npz with `spikes`, (time, batch, *input), and perhaps `labels`.")
+    ],
     target: Target,
     dt: Dt = None,
     seed: Seed = 0,
+    causes: Annotated[
+        bool, typer.Option(help="Run the target again with each cause alone, and with all but each.")
+    ] = True,
     json: Annotated[Path | None, typer.Option("--json", help="Where the certificate goes.")] = None,
+    figure: Annotated[Path | None, typer.Option("--figure", help="Where the picture goes: .svg, .png or .pdf.")] = None,
 ) -> None:
-    """Compare a graph on a target with its definition, spike by spike."""
-    import json as text
-
+    """Compare a graph on a target with its definition, spike by spike, and tell which cause costs how much."""
     from neurospin.certificate import certify as compare_spikes
-    from neurospin.files import write_text
+    from neurospin.files import existing, writable
     from neurospin.graph.file import read
 
-    certificate = compare_spikes(read(graph), _spikes(input), target, dt=dt, seed=seed)
+    content = read(existing(graph / "network.nir") if graph.is_dir() else graph)
+    spikes, labels = _arrays(input)
+    for place in filter(None, (json, figure)):
+        writable(place)
+    if figure and figure.suffix not in (".svg", ".png", ".pdf"):
+        raise OutputError(str(figure), "a name that ends in .svg, .png or .pdf", figure.suffix or "none", "rename it")
+    certificate = compare_spikes(content, spikes, target, labels=labels, dt=dt, seed=seed, causes=causes)
     if json:
-        write_text(json, text.dumps(certificate.to_dict(), indent=2))
+        _write_json(json, certificate.to_dict())
+    if figure and not certificate.problems:
+        from neurospin.report.certificate import certificate_figure
+        from neurospin.report.plots import save
+
+        save(certificate_figure(certificate), figure)
     typer.echo(str(certificate))
     if certificate.problems:
         raise typer.Exit(1)
@@ -232,7 +254,20 @@ def doctor(
     doctor_table()
 
 
+def _write_json(place: Path, content: dict[str, Any]) -> None:
+    import json
+
+    from neurospin.files import write_text
+
+    write_text(place, json.dumps(content, indent=2))
+
+
 def _spikes(path: Path) -> np.ndarray:
+    return _arrays(path)[0]
+
+
+def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """The arrays `spikes` and, where there is one, `labels` of an npz file."""
     import zipfile
 
     import numpy as np
@@ -244,7 +279,7 @@ def _spikes(path: Path) -> np.ndarray:
         with np.load(existing(path), allow_pickle=False) as file:
             if "spikes" not in file.files:
                 raise InputError(str(path), "an array named spikes", ", ".join(file.files) or "none", "name it spikes")
-            return file["spikes"]
+            return file["spikes"], file["labels"] if "labels" in file.files else None
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
         if isinstance(error, NeurospinError):
             raise

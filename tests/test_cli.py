@@ -120,10 +120,38 @@ def test_check_and_certify(place, tmp_path):
     ns.write(tmp_path / "s.nir", ns.to_graph(net))
     done = call("check", tmp_path / "s.nir", "-t", "loihi")
     assert done.returncode == 1 and "expected reset to a value, got reset by subtraction" in done.stdout
+    done = call("check", tmp_path / "s.nir", "-t", "loihi", "--json", tmp_path / "p.json")
+    (problem,) = json.loads((tmp_path / "p.json").read_text())["problems"]
+    assert done.returncode == 1 and problem["value"] == "reset by subtraction" and problem["fix"]
     done = call(
         "certify", place / "net.nir", "-i", place / "spikes.npz", "-t", "reference", "--json", tmp_path / "c.json"
     )
     assert "0 of 630 entries differ" in done.stdout and json.loads((tmp_path / "c.json").read_text())["exact"]
+
+
+def test_certify_writes_json_and_a_picture_of_a_graph_or_a_run(place, tmp_path):
+    spikes = (np.random.default_rng(1).random((6, 12, 64)) < 0.5).astype(np.float32)
+    np.savez(tmp_path / "labelled.npz", spikes=spikes, labels=np.arange(12) % 10)
+    done = call(
+        "certify", place / "run", "-i", tmp_path / "labelled.npz", "-t", "crossbar", "--json", tmp_path / "c.json",
+        "--figure", tmp_path / "c.svg",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    told = json.loads((tmp_path / "c.json").read_text())
+    assert {cause["name"] for cause in told["causes"]} == {"programming noise", "read noise", "ADC"}
+    assert told["accuracy"]["before"] == told["unexplained"]["accuracy"] and "programming noise" in done.stdout
+    assert json.loads(json.dumps(ns.Certificate.from_dict(told).to_dict())) == told
+    assert (tmp_path / "c.svg").read_text().startswith("<svg")
+    graph = ("certify", place / "net.nir", "-i", place / "spikes.npz", "-t", "loihi")
+    assert call(*graph, "--no-causes", "--figure", tmp_path / "c.png").returncode == 0
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+    before = sorted(tmp_path.iterdir())
+    refused(call(*graph, "--figure", tmp_path / "c.gif"), "ends in .svg, .png or .pdf, got .gif")
+    refused(call(*graph, "--figure", tmp_path / "none" / "c.svg"), "an existing folder")
+    refused(call("certify", tmp_path, "-i", place / "spikes.npz", "-t", "loihi"), "network.nir")
+    np.savez(tmp_path / "labelled.npz", spikes=spikes, labels=np.arange(5))
+    refused(call("certify", place / "run", "-i", tmp_path / "labelled.npz", "-t", "loihi"), "shape (12,)")
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_run_folders_can_be_exported_compared_cited_and_reported(place, tmp_path):

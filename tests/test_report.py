@@ -10,8 +10,10 @@ import pytest
 
 import neurospin as ns
 from neurospin.report import plots
+from neurospin.report.certificate import certificate_figure
 from neurospin.report.html import write_report
 from neurospin.runs import config, experiment
+from tests.test_certificate import layered
 from tests.test_runs import SMALL, Quiet
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -72,6 +74,30 @@ def test_a_figure_is_the_same_text_every_time():
     assert plots.svg(plots.accuracy_matrix(matrix, ["a", "b"])[0]) == plots.svg(
         plots.accuracy_matrix(matrix, ["a", "b"])[0]
     )
+
+
+def test_a_certificate_is_drawn_from_its_numbers():
+    """Panels: differing share over time, the voltages of the neuron that differs first, a pair of bars a cause."""
+    graph, spikes = layered(31e-3)
+    certificate = ns.certify(graph, spikes, "loihi")
+    over_time, trace, causes = certificate_figure(certificate).axes
+    drawn = {line.get_label().split(":")[0]: line for line in over_time.lines}
+    for name, node in certificate.nodes.items():
+        share = 100 * np.array(node.differing_by_step) / (16 * {"lif1": 60, "lif2": 20}[name])
+        np.testing.assert_allclose(drawn[name].get_ydata(), share)
+    lines = {line.get_label(): line.get_ydata() for line in trace.lines}
+    np.testing.assert_array_equal(lines["reference"], certificate.trace.expected)
+    np.testing.assert_array_equal(lines["loihi"], certificate.trace.got)
+    assert set(lines["threshold"]) == {certificate.trace.threshold}
+    widths = [bar.get_width() for bar in causes.patches]
+    shown = sorted((c for c in certificate.causes if c.name != "latency"), key=lambda c: -c.alone.differing)
+    assert widths[: len(shown)] == [cause.alone.differing for cause in shown]
+    assert widths[len(shown) + 1 : -1] == [cause.without.differing for cause in shown]
+    assert [tick.get_text() for tick in causes.get_yticklabels()] == [*(c.name for c in shown), "none of them"]
+    exact = ns.certify(graph, spikes, "reference")
+    assert len(certificate_figure(exact).axes) == 1 and "every spike equal" in certificate_figure(exact).axes[
+        0
+    ].get_title(loc="left")
 
 
 def test_the_report_is_one_safe_file(run):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from neurospin.errors import InputError
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -174,6 +176,26 @@ class Certificate:
         """Plain values, ready for JSON."""
         return {**asdict(self), "exact": self.exact, "equal": self.equal}
 
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Certificate:
+        """The certificate that `to_dict` gave, read from JSON or not.
+
+        Raises:
+            InputError: it is no certificate, or one of another version.
+        """
+        try:
+            values = {key: value for key, value in content.items() if key not in ("exact", "equal")}
+            for key, make in (("nodes", _agreement), ("causes", _cause)):
+                found = values[key]
+                values[key] = {n: make(v) for n, v in found.items()} if key == "nodes" else [make(v) for v in found]
+            values["unexplained"] = values["unexplained"] and Deviation(**values["unexplained"])
+            values["trace"] = values["trace"] and Trace(
+                **{**values["trace"], "neuron": tuple(values["trace"]["neuron"])}
+            )
+            return cls(**values)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError("certificate", "what Certificate.to_dict gives", str(error), "certify again") from error
+
     def __str__(self) -> str:
         if self.problems:
             return "\n".join([f"{self.target}: does not run", *(f"  {problem}" for problem in self.problems)])
@@ -208,6 +230,17 @@ class Certificate:
         if self.unexplained is not None:
             lines.append(f"    {'none':{width}}{number(self.unexplained):>10}")
         return lines
+
+
+def _agreement(content: dict[str, Any]) -> Agreement:
+    first = content["first_difference"]
+    return Agreement(
+        **{**content, "first_difference": first and Difference(**{**first, "neuron": tuple(first["neuron"])})}
+    )
+
+
+def _cause(content: dict[str, Any]) -> Cause:
+    return Cause(content["name"], Deviation(**content["alone"]), Deviation(**content["without"]))
 
 
 def _told(first: Difference) -> str:

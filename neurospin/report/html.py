@@ -12,9 +12,11 @@ import yaml
 from jinja2 import Environment
 from markupsafe import Markup
 
+from neurospin.certificate import Certificate
 from neurospin.errors import ConfigError
 from neurospin.files import existing, write_text
 from neurospin.report import plots
+from neurospin.report.certificate import certificate_figure
 
 
 def write_report(run: Path) -> Path:
@@ -145,4 +147,7 @@ def _activity(results: dict[str, Any], arrays: dict[str, np.ndarray], dt: float)
         }
         accuracy = {name: (c["accuracy"]["before"], c["accuracy"]["after"]) for name, c in ran.items()}
         drawn["agreement"] = plots.svg(plots.agreement(differing, accuracy)[0])
+    for name, c in ran.items():
+        if c.get("causes") or c.get("trace"):  # runs of older versions have neither
+            drawn[f"certificate-{name}"] = plots.svg(certificate_figure(Certificate.from_dict(c)))
     return drawn

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -15,6 +16,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+
+from neurospin.files import replacing, write_text
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 STYLE: Any = {
@@ -48,6 +51,16 @@ def svg(figure: Figure) -> str:
         FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None, "Creator": None})
     content = text.getvalue()
     return content[content.index("<svg") :]
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as .svg, .png (200 dots per inch) or .pdf, by its suffix; whole or not at all."""
+    if path.suffix == ".svg":
+        write_text(path, svg(figure))
+        return
+    kind = path.suffix.removeprefix(".")
+    with replacing(path) as temporary, temporary.open("wb") as file, mpl.rc_context(STYLE):
+        figure.savefig(file, format=kind, dpi=200, metadata={"Software": None} if kind == "png" else None)
 
 
 def accuracy_matrix(
