@@ -33,10 +33,11 @@ def _columns(x: Tensor, p: Tensor) -> tuple[tuple[int, int, int], Tensor]:
 def _array(tensor: Tensor | None, shape: tuple[int, ...]) -> np.ndarray:
     if tensor is None:
         return _NONE[len(shape)]
-    array = tensor.detach().contiguous().view(torch.int16).numpy().view(np.uint16) if (
-        tensor.dtype == torch.bfloat16
-    ) else tensor.detach().contiguous().numpy()  # fmt: skip
-    return array.reshape(shape)
+    if not tensor.is_contiguous():
+        tensor = tensor.contiguous()
+    if tensor.dtype == torch.bfloat16:
+        return tensor.view(torch.int16).numpy().view(np.uint16).reshape(shape)
+    return tensor.numpy().reshape(shape)
 
 
 def _states(spec: Spec, states: list[Tensor] | None) -> list[Tensor | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -85,7 +84,6 @@ class Spec(NamedTuple):
         return number | self.shape << 9 | self.memory << 12
 
 
-@cache
 def decode(number: int) -> Spec:
     """The `Spec` that gave this number."""
     flags = [bool(number >> place & 1) for place in range(9)]
