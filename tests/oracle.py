@@ -129,7 +129,7 @@ class Oracle:
             line = self.state.setdefault(name, [])
             line.append(x)
             steps = np.rint(node.delay.astype(np.float32) / np.float32(self.dt)).astype(int)
-            pick = [np.where(steps == d, line[-1 - d] if d < len(line) else 0, 0) for d in np.unique(steps)]
+            pick = [np.where(steps == d, line[-1 - d] if d < len(line) else 0 * x, 0 * x) for d in np.unique(steps)]
             return sum(pick)
         return self.neuron(name, node, x, get)
 

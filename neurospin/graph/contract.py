@@ -67,7 +67,9 @@ def _seconds(graph: nir.NIRGraph, dt: float) -> None:
     if found and min(found.values()) >= 1:
         where = min(found, key=found.__getitem__)
         fix = 'say what they are: graph = neurospin.in_seconds(graph, "ms"), "us", "steps", or "s" if they are right'
-        raise GraphError(where, f"seconds, with a step of {dt:g} s", f"{found[where]:g}: milliseconds or steps?", fix)
+        raise GraphError(
+            where, f"seconds, with a step of {dt:g} s", f"{found[where]:g}, which may be milliseconds or steps", fix
+        )
 
 
 def neuron_settings(graph: nir.NIRGraph) -> dict[str, dict[str, Any]]:

@@ -1,0 +1,110 @@
+"""What the metadata add to a graph: units, schemes, resets, refractory periods."""
+
+from itertools import pairwise
+
+import nir
+import numpy as np
+import pytest
+import torch
+
+import neurospin as ns
+from tests.graphs import neuron
+from tests.oracle import Oracle
+
+RNG = np.random.default_rng(5)
+
+
+def two(size=6, **metadata):
+    """Two spiking layers."""
+    nodes = {
+        "input": nir.Input({"input": np.array([size])}),
+        "w": nir.Linear(weight=(9 * (RNG.normal(size=(size, size)) + 0.5)).astype(np.float32)),
+        "a": neuron("lif", size, RNG),
+        "u": nir.Linear(weight=(9 * (RNG.normal(size=(size, size)) + 0.5)).astype(np.float32)),
+        "b": neuron("cubalif", size, RNG),
+        "output": nir.Output({"output": np.array([size])}),
+    }
+    names = list(nodes)
+    return nir.NIRGraph(nodes, list(pairwise(names)), metadata={"neurospin": metadata})
+
+
+def spikes(graph):
+    size = int(graph.nodes["input"].input_type["input"][0])
+    return (RNG.random((40, 6, size)) < 0.5).astype(np.float32)
+
+
+def test_mixed_resets_and_refractory_periods_are_told_per_node():
+    about = {"dt": 1e-3, "reset": "subtract", "neurons": {"a": {"reset": "value"}, "b": {"refractory": 3e-3}}}
+    graph = two(**about)
+    x = spikes(graph)
+    found = ns.simulate(graph, x, record=["a", "b"], dtype="float64")
+    oracle = Oracle(graph, 1e-3, resets={"a": "value", "b": "subtract"}, refractory={"b": 3e-3})
+    truth = oracle.run({"input": x}, 40, 6)
+    for name in ("a", "b"):
+        assert 0.02 < found.records[name].mean() < 0.98
+        np.testing.assert_array_equal(found.records[name], truth[name])
+    plain = ns.simulate(two(dt=1e-3), x).output
+    assert plain.shape == found.output.shape
+    net = ns.from_graph(graph)
+    assert net.neurons()["a"].reset == "value" and net.neurons()["b"].reset == "subtract"
+    with torch.no_grad():
+        run = net(torch.from_numpy(x), record=("spikes",))
+    single = ns.simulate(graph, x, record=["a", "b"])
+    for name in ("a", "b"):
+        np.testing.assert_array_equal(run.spikes[name].numpy(), single.records[name])
+    back = ns.to_graph(net).metadata["neurospin"]
+    assert back["reset"] == "subtract" and back["neurons"]["a"] == {"reset": "value"}
+    np.testing.assert_allclose(back["neurons"]["b"]["refractory"], 3e-3, rtol=1e-6)
+
+
+def test_the_exponential_scheme_is_exact_for_a_constant_input():
+    one = np.ones(1)
+    nodes = {
+        "input": nir.Input({"input": np.array([1])}),
+        "n": nir.LI(tau=0.01 * one, r=2 * one, v_leak=0.5 * one),
+        "output": nir.Output({"output": np.array([1])}),
+    }
+    graph = nir.NIRGraph(nodes, [("input", "n"), ("n", "output")])
+    x = np.ones((30, 1, 1))
+    found = ns.simulate(graph, x, dt=1e-3, scheme="exponential", dtype="float64").output.ravel()
+    np.testing.assert_allclose(found, 2.5 * (1 - np.exp(-0.1 * np.arange(1, 31))), rtol=1e-12)
+    coarse = ns.simulate(graph, x, dt=0.02, scheme="exponential", dtype="float64").output.ravel()
+    np.testing.assert_allclose(coarse, 2.5 * (1 - np.exp(-2.0 * np.arange(1, 31))), rtol=1e-12)
+    with pytest.raises(ns.GraphError, match=r"n.tau: expected at least dt = 0.02 s, got 0.01 s"):
+        ns.simulate(graph, x, dt=0.02)
+    graph.metadata["neurospin"] = {"dt": 1e-3, "scheme": "exponential"}
+    np.testing.assert_array_equal(ns.simulate(graph, x, dtype="float64").output.ravel(), found)
+    with pytest.raises(ns.GraphError, match="scheme: expected euler, got exponential"):
+        ns.from_graph(graph)
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("ms", 1e-3), ("us", 1e-6), ("steps", 2e-3)])
+def test_other_units_of_time_are_asked_for_and_converted(unit, factor):
+    graph = two()
+    graph.nodes["c"] = nir.IF(r=np.full(6, 80.0), v_threshold=np.ones(6), v_reset=np.zeros(6))
+    graph.edges[-1:] = [("b", "c"), ("c", "output")]
+    x, dt = spikes(graph), 2e-3 if unit == "steps" else 1e-3
+    other = two()
+    other.nodes, other.edges = dict(graph.nodes), graph.edges
+    for name in ("a", "b", "c"):
+        values = {k: v for k, v in vars(graph.nodes[name]).items() if not k.endswith("_type") and k != "metadata"}
+        values = {k: v.astype(np.float64) / (factor if k.startswith("tau") else 1) for k, v in values.items()}
+        if name == "c":
+            values["r"] = values["r"] * factor
+        other.nodes[name] = type(graph.nodes[name])(**values)
+    with pytest.raises(ns.GraphError, match=r"which may be milliseconds or steps\. Fix: .*in_seconds"):
+        ns.simulate(other, x, dt=dt)
+    found = ns.simulate(ns.in_seconds(other, unit, dt=dt), x, dtype="float64").output
+    np.testing.assert_array_equal(found, ns.simulate(graph, x, dt=dt, dtype="float64").output)
+    assert ns.simulate(ns.in_seconds(other, "s"), x, dt=dt).output.shape == found.shape
+    with pytest.raises(ns.UnknownName, match="did you mean 'ms'"):
+        ns.in_seconds(other, "msec")
+
+
+def test_unknown_options_are_told():
+    graph = two(dt=1e-3)
+    for option in ({"scheme": "heun"}, {"reset": "soft"}, {"dtype": "int8"}):
+        with pytest.raises(ns.UnknownName):
+            ns.simulate(graph, spikes(graph), **option)
+    with pytest.raises(ns.GraphError, match="a: reset: expected value or subtract"):
+        ns.simulate(two(dt=1e-3, neurons={"a": {"reset": "soft"}}), spikes(graph))
