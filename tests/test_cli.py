@@ -101,6 +101,8 @@ def test_an_experiment_with_a_fault_is_told_in_one_line(tmp_path):
     (tmp_path / "e.yaml").write_text("name: x\nmain: a\nlearners: {a: {title: A}}\ntrainig: {}\n")
     refused(call("run", tmp_path / "e.yaml", cwd=tmp_path), "trainig", "did you mean 'training'")
     refused(call("run", tmp_path / "none.yaml", cwd=tmp_path), "none.yaml: expected an existing file")
+    (tmp_path / "e.yaml").write_text("name: x\nmain: a\nlearners: {a: {title: A}}\ntargets: [lohi]\n")
+    refused(call("run", tmp_path / "e.yaml", cwd=tmp_path), "targets: ", "did you mean 'loihi'")  # before it trains
     assert [p.name for p in tmp_path.iterdir()] == ["e.yaml"]
     (tmp_path / "file").write_text("")
     (tmp_path / "e.yaml").write_text("name: x\nmain: a\nlearners: {a: {title: A}}\n")

@@ -59,7 +59,10 @@ def over_time(certificate: Certificate, ax: Axes) -> None:
     ax.set_xlim(0, time[-1] + time[0])
     ax.set_xlabel("time (ms)")
     ax.set_ylabel("neurons that differ (%)")
-    told = "every spike equal" if certificate.exact else f"{100 * certificate.equal:.4g} % of entries equal"
+    told = "every spike equal"
+    if not certificate.exact:
+        entries = sum(node.entries for node in certificate.nodes.values())
+        told = f"{100 * certificate.differing / entries:.2g} % of entries differ"
     if certificate.latency_steps:
         told += f", after {certificate.latency_steps} steps of latency"
     ax.set_title(f"{certificate.target}: {told}")

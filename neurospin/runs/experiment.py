@@ -20,7 +20,7 @@ from neurospin.certificate import Certificate, certify
 from neurospin.continual import Stream, permuted
 from neurospin.continual.learner import Result
 from neurospin.encode import Rate as RateCode
-from neurospin.errors import ConfigError, NeurospinError, OutputError
+from neurospin.errors import ConfigError, NeurospinError, OutputError, unknown_name
 from neurospin.files import replacing, write_text
 from neurospin.graph.build import to_graph
 from neurospin.graph.contract import neurons
@@ -92,7 +92,14 @@ def run(experiment: Experiment, folder: Path, observer: Observer) -> dict[str, A
 
     Returns:
         The content of `results.json`.
+
+    Raises:
+        UnknownName: a target that no package registers; before anything is trained or written.
     """
+    known = [target.name for target in targets()] if experiment.targets else []
+    for name in experiment.targets:
+        if name not in known:
+            raise unknown_name("targets", name, known, "target")
     if prepare(experiment, folder):
         observer.say("already finished; nothing was run again")
         return read_results(folder)
