@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: help demo test lint lava clean
+.PHONY: help demo test lint lava interchange clean
 help:
 	@grep -E '^# ' Makefile | sed 's/^# //'
 
@@ -26,8 +26,22 @@ lint: $(READY)
 lava: $(READY)
 	$(BIN)/neurospin doctor --setup-lava
 
+# make interchange: our files in spikingjelly, Norse and Spyx, each against our spikes; writes docs/interchange.md.
+PEERS := .peers
+PEERS_PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PEERS)/bin/python -m pip install --quiet
+interchange: $(READY) $(PEERS)/ready
+	NEUROSPIN_PEERS_PYTHON=$(CURDIR)/$(PEERS)/bin/python $(BIN)/python experiments/interchange/compare.py
+
+# Without their dependencies: they declare torchvision and the like, and so would bring another torch.
+$(PEERS)/ready: Makefile constraints.txt
+	$(PYTHON) -m venv --clear $(PEERS)
+	$(PEERS_PIP) --constraint constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(PEERS_PIP) --constraint constraints.txt nir nirtorch scipy matplotlib tqdm loguru jax flax optax grain jax-tqdm
+	$(PEERS_PIP) --no-deps spikingjelly==2.0.0 norse==1.1.0 spyx==1.0.0
+	touch $(PEERS)/ready
+
 clean:
-	rm -rf $(VENV) .lava runs dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) .lava runs dist .pytest_cache .ruff_cache .hypothesis
 
 # The stamp is written last, so that an interrupted build is not taken for a whole one.
 $(READY): pyproject.toml constraints.txt
