@@ -108,3 +108,10 @@ def test_unknown_options_are_told():
             ns.simulate(graph, spikes(graph), **option)
     with pytest.raises(ns.GraphError, match="a: reset: expected value or subtract"):
         ns.simulate(two(dt=1e-3, neurons={"a": {"reset": "soft"}}), spikes(graph))
+
+
+def test_a_target_that_lacks_what_the_metadata_tell_refuses_it():
+    told = two(dt=1e-3, scheme="exponential", neurons={"b": {"refractory": 3e-3}})
+    problems = [str(problem) for problem in ns.check(told, "loihi")]
+    assert any(p.startswith("b: expected no refractory period") for p in problems)
+    assert any("by Euler's method, got exponential" in p for p in problems)

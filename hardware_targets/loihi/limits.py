@@ -68,6 +68,11 @@ def _check(graph: nir.NIRGraph, dt: float | None) -> list[Problem]:
     step = dt if dt is not None else recorded.get("dt")
     nodes, _ = flatten(graph)
     problems = [problem for name, node in nodes.items() for problem in _node(name, node, step)]
+    if recorded.get("scheme", "euler") != "euler":
+        problems.append(Problem("", "integration by Euler's method", str(recorded["scheme"]), "export it with Euler"))
+    for name, told in (recorded.get("neurons") or {}).items():
+        if isinstance(told, dict) and np.any(np.asarray(told.get("refractory", 0.0)) > 0):
+            problems.append(Problem(name, "no refractory period", "one in the metadata", "train without it"))
     if recorded.get("reset") == "subtract":
         fix = "train with reset to a value (reset='value')"
         problems.append(Problem("", "reset to a value", "reset by subtraction", fix))
