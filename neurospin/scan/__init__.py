@@ -35,9 +35,9 @@ from neurospin.scan.dynamics import membrane as membrane
 from neurospin.scan.spec import MEMORY
 from neurospin.types import State
 
-BACKENDS = ("reference", "cpu", "cuda")
-_HAS = {"cpu": find_spec("numba") is not None, "cuda": False}
-_INSTALL = {"cpu": "pip install numba", "cuda": "install torch with CUDA, which brings triton"}
+BACKENDS = ("reference", "cpu")
+_HAS = {"cpu": find_spec("numba") is not None}
+_INSTALL = {"cpu": "pip install numba"}
 
 
 def scan(
@@ -61,8 +61,8 @@ def scan(
             `"float32"` (default) or `"bfloat16"` (half as much; the surrogate sees them rounded), or
             the input only (`"recompute"`, the same gradients). Neurons with adaptation or a refractory
             period always recompute.
-        backend: `"reference"`, `"cpu"` (numba) or `"cuda"` (Triton); default the environment variable
-            `NEUROSPIN_SCAN`, else the one for the device of `current`. Float64, gradients of gradients,
+        backend: `"reference"` (plain torch, any device) or `"cpu"` (numba); default the environment variable
+            `NEUROSPIN_SCAN`, else `"cpu"` for tensors there. There is no kernel for GPUs yet. Float64, gradients of gradients,
             and surrogates of your own are always computed by the reference.
 
     Raises:

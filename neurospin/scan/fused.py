@@ -31,7 +31,7 @@ def scan_forward(x: Tensor, p: Tensor, states: list[Tensor], code: int) -> list[
         states: before the first step, each `(batch, neuron)`.
         code: of the `Spec`.
     """
-    return _backend(x).forward(x, p, states, decode(code))
+    return _backend().forward(x, p, states, decode(code))
 
 
 @scan_forward.register_fake
@@ -49,7 +49,7 @@ def scan_backward(
     gs: Tensor, gv: Tensor | None, gends: list[Tensor], code: int,
 ) -> list[Tensor]:  # fmt: skip
     """Gradients of the input, of every coefficient `(ROWS, batch, neuron)` (none: `(0, …)`), and of the states."""
-    return _backend(out).backward(x, p, states, out, kept, steep, gs, gv, gends, decode(code))
+    return _backend().backward(x, p, states, out, kept, steep, gs, gv, gends, decode(code))
 
 
 @scan_backward.register_fake
@@ -62,11 +62,8 @@ def _(x, p, states, out, kept, steep, gs, gv, gends, code):  # type: ignore[no-u
     ]
 
 
-def _backend(x: Tensor) -> Any:
-    if x.device.type == "cuda":
-        from neurospin.scan import cuda_ops  # pyright: ignore[reportAttributeAccessIssue]
-
-        return cuda_ops
+def _backend() -> Any:
+    """The kernels, imported when they are first used."""
     from neurospin.scan import cpu_ops
 
     return cpu_ops
