@@ -18,6 +18,7 @@ from neurospin.frontends.surrogates import from_snntorch_surrogate
 from neurospin.frontends.trace import Node, Plan, trace
 from neurospin.network import Network
 from neurospin.neurons.discrete import discrete_dynamics, discrete_scan
+from neurospin.synapses.product import product
 
 MAPS = (
     nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.AvgPool1d, nn.AvgPool2d, nn.MaxPool1d, nn.MaxPool2d,
@@ -34,9 +35,9 @@ def accelerate(model: nn.Module, sample_input: Tensor | tuple[Any, ...] | None =
     what it is: it may be trained, saved and called through either form, and its parameters are shared. What
     cannot be fused is left alone, called step by step as before, and named in `report` with the reason.
 
-    Spikes are snnTorch's to the bit where the matrix products are (their order of summation may change with
-    the number of rows); Norse's are equal in real arithmetic (see `from_norse`). Dropout draws new masks in
-    every step, as in a loop.
+    Spikes are snnTorch's to the bit where the matrix products are: a Linear may add in another order, on sparse
+    spikes by events (see `neurospin.synapses.product`). Norse's are equal in real arithmetic (see
+    `from_norse`). Dropout draws new masks in every step, as in a loop.
 
     Args:
         model: an `nn.Sequential`, a module that takes one step, or one that loops over time itself.
@@ -152,6 +153,8 @@ class Accelerated(nn.Module):
         """A layer without state, on time × batch at once."""
         if node.module is None:
             return x.flatten(2 if timed else 1)
+        if type(node.module) is nn.Linear and timed and x.ndim == 3 and not node.module._forward_hooks:
+            return product(x, node.module.weight, node.module.bias)
         if node.whole or not timed or isinstance(node.module, nn.Linear):
             return node.module(x)
         y = node.module(x.flatten(0, 1))
