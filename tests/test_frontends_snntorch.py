@@ -253,3 +253,43 @@ def test_without_the_library_the_command_is_told(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "snntorch", None)
     with pytest.raises(ns.MissingDependency, match="pip install snntorch"):
         ns.from_snntorch(nn.Linear(2, 2))
+
+
+def test_convolutional_models_are_carried_there_and_back():
+    g = torch.Generator().manual_seed(4)
+    model = nn.Sequential(
+        nn.Conv2d(2, 4, (3, 2), stride=(1, 2), padding=1, bias=False), snn.Leaky(0.9, init_hidden=True),
+        nn.Conv2d(4, 4, 3, groups=2, dilation=2, padding="same"), nn.AvgPool2d(2), snn.Synaptic(0.8, 0.7, init_hidden=True),
+        nn.Flatten(), nn.Linear(48, 3), snn.Leaky(0.8, threshold=0.5, init_hidden=True, output=True),
+    )  # fmt: skip
+    x = inputs(g, 15, 3, 2, 8, 11)
+    exact_(model, g, low=-46)
+    network = ns.from_snntorch(model, sample_input=x[0])
+    theirs = steps(model, x)
+    assert 10 < theirs.sum() < theirs.numel() - 10
+    assert torch.equal(network(x).output, theirs)
+    assert torch.equal(steps(ns.to_snntorch(network), x), theirs)
+
+
+@pytest.mark.parametrize("factor", [2.0, torch.tensor([0.5, 1.0, 2.0, 4.0])])
+def test_graded_spikes_become_a_scale(factor):
+    g = torch.Generator().manual_seed(4)
+    model = exact_(nn.Sequential(nn.Linear(6, 4), snn.Leaky(0.9, init_hidden=True, graded_spikes_factor=factor)), g)
+    x = inputs(g, 20, 3, 6)
+    network = ns.from_snntorch(model)
+    assert torch.equal(network(x).output, steps(model, x))
+    ours = ns.simulate(ns.to_graph(network), x.numpy()).output
+    assert torch.equal(torch.from_numpy(ours), steps(model, x))
+
+
+@pytest.mark.parametrize("kind", ["RLeaky", "RSynaptic"])
+@pytest.mark.parametrize("v", [-0.5, torch.linspace(-1, 1, 5)])
+def test_one_to_one_recurrence_is_carried(kind, v):
+    g = torch.Generator().manual_seed(4)
+    decays = (0.75,) if kind == "RLeaky" else (0.5, 0.75)
+    neuron = getattr(snn, kind)(
+        *decays, V=v, all_to_all=False, learn_recurrent=not isinstance(v, float), init_hidden=True
+    )
+    model, x = exact_(nn.Sequential(nn.Linear(6, 5), neuron), g), inputs(g, 20, 3, 6)
+    theirs = steps(model, x)
+    assert torch.equal(ns.from_snntorch(model)(x).output, theirs) and 10 < theirs.sum() < theirs.numel() - 10

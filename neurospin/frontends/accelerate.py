@@ -109,7 +109,7 @@ class Accelerated(nn.Module):
             self._blocks[name] = Network(list(chain.values()), float(module.dt))
             return ""
         try:
-            reset = snntorch.reset_of(name, module, graded=True)
+            reset = snntorch.reset_of(name, module)
         except InputError as error:
             return f"left alone: {error}"
         if hasattr(module, "recurrent"):
@@ -170,7 +170,7 @@ class Accelerated(nn.Module):
         wanted = self._wanted.get(name, 0)
         size = tuple(x.shape[2:])
         constants = {key: _fit(value, size) for key, value in snntorch.decays(module).items()}
-        reset = snntorch.reset_of(name, module, graded=True)
+        reset = snntorch.reset_of(name, module)
         dynamics = discrete_dynamics(
             constants.pop("decay"), _fit(module.threshold, size), reset, **constants,
             reset_gradient=not getattr(module, "reset_delay", True),

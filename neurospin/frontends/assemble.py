@@ -62,6 +62,9 @@ def network_of(plan: Plan, carry: Callable[[str, nn.Module, tuple[int, ...]], Ca
         made = None if place.module is None else stateless(node, place.module, place.input_shape, place.output_shape)
         if made is None and place.module is None:
             made = flatten(place.input_shape)
+        if made is not None and made.output_size != place.output_shape:
+            got = f"{made.output_size} where the model gives {place.output_shape}"
+            raise InputError(node, "the model's own shapes", got, "flatten from the axis after the batch on")
         carried = Carried({"": made}) if made is not None else carry(node, place.module, place.output_shape)  # type: ignore[arg-type]
         chain = [f"{names[node]}_{suffix}" if suffix else names[node] for suffix in carried.chain]
         blocks.update(zip(chain, carried.chain.values(), strict=True))
@@ -99,6 +102,28 @@ def stateless(name: str, module: nn.Module, inputs: tuple[int, ...], outputs: tu
         if len(inputs) != 1:
             raise InputError(name, "a Linear on vectors", f"input of shape {inputs}", "flatten before it")
         return dense_of(module)
+    where = f"{name} ({type(module).__name__})"
+    if isinstance(module, nn.Conv1d | nn.Conv2d):
+        if module.padding_mode != "zeros":
+            raise InputError(f"{where}.padding_mode", "'zeros'", repr(module.padding_mode), "pad with zeros")
+        kind = synapses.Conv1d if isinstance(module, nn.Conv1d) else synapses.Conv2d
+        conv = kind(
+            inputs, module.out_channels, module.kernel_size, stride=module.stride, padding=module.padding,
+            dilation=module.dilation, groups=module.groups, bias=module.bias is not None, generator=torch.Generator(),
+        )  # fmt: skip
+        take(conv.stored, module.weight.reshape(conv.stored.shape))
+        if conv.bias is not None:
+            take(conv.bias, module.bias)  # type: ignore[arg-type]
+        return conv
+    if isinstance(module, nn.AvgPool2d):
+        pools = (module.padding != 0 and not module.count_include_pad) or module.ceil_mode
+        if pools or module.divisor_override not in (None, 1):
+            got = "ceil_mode, a divisor, or padding that does not count"
+            raise InputError(where, "plain average or sum pooling", got, "use the defaults of AvgPool2d")
+        pool = synapses.SumPool2d if module.divisor_override == 1 else synapses.AvgPool2d
+        return pool((inputs[0], inputs[1], inputs[2]), module.kernel_size, module.stride, module.padding)
+    if isinstance(module, nn.Flatten):
+        return flatten(inputs)
     return None
 
 
@@ -113,7 +138,7 @@ def dense_of(module: nn.Linear) -> Dense:
 
 def flatten(inputs: tuple[int, ...]) -> Synapse:
     """The block that lays the axes of a sample into one."""
-    return synapses.Flatten(inputs)  # type: ignore[attr-defined]
+    return synapses.Flatten(inputs)
 
 
 def take(ours: nn.Parameter, theirs: Tensor) -> None:

@@ -10,7 +10,7 @@ from torch import nn
 from neurospin.errors import InputError
 from neurospin.network import Network
 from neurospin.neurons import Neuron
-from neurospin.synapses import Dense, Synapse
+from neurospin.synapses import AvgPool2d, Conv1d, Conv2d, Dense, Flatten, SumPool2d, Synapse
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,24 @@ def map_of(layer: Layer, library: str) -> nn.Module:
     """
     if isinstance(layer.block, Dense):
         return linear(layer.block)
+    block = layer.block
+    if isinstance(block, Conv1d | Conv2d):
+        kind = nn.Conv1d if isinstance(block, Conv1d) else nn.Conv2d
+        made = kind(
+            block.input_size[0], block.output_size[0], block.kernel_size, block.stride, block.padding,  # type: ignore[arg-type]
+            block.dilation, block.groups, bias=block.bias is not None,  # type: ignore[arg-type]
+        )  # fmt: skip
+        with torch.no_grad():
+            made.weight.copy_(block.weight)
+            if block.bias is not None and made.bias is not None:
+                made.bias.copy_(block.bias)
+        made.weight.requires_grad_(block.stored.requires_grad)
+        return made
+    if isinstance(block, AvgPool2d | SumPool2d):
+        divisor = 1 if isinstance(block, SumPool2d) else None
+        return nn.AvgPool2d(block.kernel_size, block.stride, block.padding, divisor_override=divisor)  # type: ignore[arg-type]
+    if isinstance(block, Flatten) and len(block.output_size) == 1:
+        return nn.Flatten()
     kind = type(layer.block).__name__
     raise InputError(
         f"to_{library}: {layer.name}", "Dense, a convolution, pooling or Flatten", kind, "replace the block"

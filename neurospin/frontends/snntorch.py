@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from neurospin.errors import InputError
-from neurospin.frontends.assemble import Carried, constant, dense_of, learned, missing, network_of
+from neurospin.frontends.assemble import Carried, constant, dense_of, learned, missing, network_of, stateless
 from neurospin.frontends.chain import Layer, chain, linear, map_of
 from neurospin.frontends.recorder import Kinds
 from neurospin.frontends.surrogates import from_snntorch_surrogate, to_snntorch_surrogate
@@ -17,7 +17,7 @@ from neurospin.frontends.trace import trace
 from neurospin.network import Network
 from neurospin.neurons import IF, LI, LIF, Alpha, CubaLIF, DiscreteLIF, Neuron
 from neurospin.surrogate import ArcTan
-from neurospin.synapses import Dense
+from neurospin.synapses import Dense, Scale
 
 INSTALL = "pip install snntorch"
 
@@ -86,8 +86,8 @@ def sample_of(model: nn.Module, sample: Any, known: Kinds) -> Any:
     raise InputError("sample_input", "an example of the model's input", "none", "give sample_input=torch.zeros(...)")
 
 
-def reset_of(name: str, module: Any, *, graded: bool = False) -> str:
-    """The reset of a snnTorch neuron, as `DiscreteLIF` names it; `graded` allows spikes of another size than 1.
+def reset_of(name: str, module: Any) -> str:
+    """The reset of a snnTorch neuron, as `DiscreteLIF` names it.
 
     Raises:
         InputError: the reset, or an option beside it, that cannot be carried.
@@ -101,9 +101,6 @@ def reset_of(name: str, module: Any, *, graded: bool = False) -> str:
         raise InputError(f"{where}.state_quant", "False", "a quantised state", "remove state_quant")
     if bool((module.threshold <= 0).any()):
         raise InputError(f"{where}.threshold", "more than 0", "one that is not", "raise the threshold")
-    if not graded and bool((module.graded_spikes_factor != 1).any()):
-        got = f"{module.graded_spikes_factor.tolist()}"
-        raise InputError(f"{where}.graded_spikes_factor", "1", got, "scale the weights after the neuron instead")
     mechanism = module.reset_mechanism
     if mechanism == "none":
         return "none"
@@ -158,8 +155,17 @@ def _carry(name: str, module: Any, size: tuple[int, ...]) -> Carried:
         size, **constants, reset=reset, reset_gradient=not getattr(module, "reset_delay", True), surrogate=surrogate,
         learn=learned(**found),
     )  # fmt: skip
-    chain: dict[str, Any] = {"": neuron}
-    return Carried(chain, _loop(where, module, size) if hasattr(module, "recurrent") else None)
+    loop = _loop(where, module, size) if hasattr(module, "recurrent") else None
+    factor = module.graded_spikes_factor
+    if factor.numel() == 1 and float(factor) == 1 and not factor.requires_grad:
+        return Carried({"": neuron}, loop)
+    scale = Scale(size, constant(f"{where}.graded_spikes_factor", factor, size))
+    scale.scale.requires_grad_(False)
+    if factor.requires_grad and factor.shape != size:
+        raise InputError(f"{where}.graded_spikes_factor", f"shape {size} where it is learned", "one number",
+                         "give one factor per neuron, or fix it")  # fmt: skip
+    scale.scale.requires_grad_(factor.requires_grad)
+    return Carried({"": neuron, "graded": scale})
 
 
 def _loop(where: str, module: Any, size: tuple[int, ...]) -> Any:
@@ -167,6 +173,15 @@ def _loop(where: str, module: Any, size: tuple[int, ...]) -> Any:
     inner = module.recurrent
     if isinstance(inner, nn.Linear):
         return dense_of(inner)
+    if isinstance(inner, nn.Conv2d):
+        return stateless(where, inner, size, size)
+    if not module.all_to_all:
+        if module.V.numel() == 1 and module.V.requires_grad and size != (1,):
+            raise InputError(f"{where}.V", f"shape {size} where it is learned", "one number, shared",
+                             "give one V per neuron, or learn_recurrent=False")  # fmt: skip
+        scale = Scale(size, constant(f"{where}.V", module.V.detach(), size))
+        scale.scale.requires_grad_(module.V.requires_grad)
+        return scale
     raise InputError(f"{where}.recurrent", "a Linear", type(inner).__name__, "use all_to_all=True with linear_features")
 
 
