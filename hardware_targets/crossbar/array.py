@@ -1,0 +1,293 @@
+"""A weight matrix on arrays with converters and wires: what an analog product gives, and what it costs.
+
+A weight w in [−w_max, w_max] is stored in conductances between g_min and g_max: as a differential pair (the
+larger of the two carries |w|, the other is g_min) or as one device against a reference column at the middle of the
+range. With bit slicing the magnitude is a number of `slices` digits to the base 2^`slice_bits`, one pair of
+devices per digit. The matrix is cut into tiles of at most `rows` × `columns`; every tile, digit and column has its own
+ADC, and their codes are added digitally. With wires each tile multiplies by its exact effective conductance,
+computed when conductances have changed and then used for all inputs and time steps.
+
+Converters: with q = 2^(bits − 1) − 1, the DAC gives `x_max round(q x / x_max) / q` and the ADC
+`I_fs clip(round(q I / I_fs), −q, q) / q`. Currents are told as weights: the read voltage and the range cancel.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding_bag, linear, pad
+
+from hardware_targets.crossbar.devices import Device
+from hardware_targets.crossbar.readout import read
+from hardware_targets.crossbar.wires import effective_conductance
+from neurospin.errors import InputError
+
+SPARSE = 0.08  # share of spikes below which their rows are added one by one
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """Resistances of the lines of every tile, ohms, default 0.
+
+    Attributes:
+        row_segment: between neighbours along a row.
+        column_segment: between neighbours along a column.
+        driver: of each row's source.
+        sense: of each column's virtual ground.
+    """
+
+    row_segment: float = 0.0
+    column_segment: float = 0.0
+    driver: float = 0.0
+    sense: float = 0.0
+
+
+class Array:
+    """The tiles of one weight matrix.
+
+    Args:
+        weight: `(out, in)`, finite.
+        device: of every crosspoint.
+        generator: source of everything random.
+        rows: largest number of rows of a tile, default 256.
+        columns: largest number of columns, default 256.
+        wiring: resistances; None (default) for ideal lines.
+        coding: `"pair"` (default) or `"reference"`.
+        slices: digits of a weight, default 1.
+        slice_bits: of a digit, default 2; only with more than one slice.
+        dac_bits: None (default) for an ideal DAC; spikes need none.
+        x_max: full scale of the DAC, default 1.
+        adc_bits: default 8; None for ideal ones.
+        noise: how read noise is drawn: `"exact"` (default) by a second product, `"column"` with the mean variance of
+            each column, exact when a column's devices fluctuate alike.
+
+    With wires the noise of a device is scaled by the ratio of effective to programmed conductance, a first-order
+    form that overstates the variance where wires dominate.
+    """
+
+    def __init__(
+        self,
+        weight: Tensor,
+        device: Device,
+        generator: torch.Generator,
+        *,
+        rows: int = 256,
+        columns: int = 256,
+        wiring: Wiring | None = None,
+        coding: Literal["pair", "reference"] = "pair",
+        slices: int = 1,
+        slice_bits: int = 2,
+        dac_bits: int | None = None,
+        x_max: float = 1.0,
+        adc_bits: int | None = 8,
+        noise: Literal["exact", "column"] = "exact",
+    ) -> None:
+        if weight.ndim != 2 or not bool(torch.isfinite(weight).all()) or 0 in weight.shape:
+            raise InputError(
+                "Array.weight", "a finite matrix (out, in)", f"shape {tuple(weight.shape)}", "check the values"
+            )
+        for name, bits in (("adc_bits", adc_bits), ("dac_bits", dac_bits)):
+            if bits is not None and not 2 <= bits <= 24:
+                raise InputError(f"Array.{name}", "2 to 24, or None", repr(bits), "choose a converter")
+        for name, value in (("rows", rows), ("columns", columns), ("slices", slices), ("slice_bits", slice_bits)):
+            if value < 1:
+                raise InputError(f"Array.{name}", "at least 1", repr(value), "choose a number")
+        if coding == "reference" and slices > 1:
+            raise InputError("Array.coding", "pairs when weights are sliced", "reference", "use coding='pair'")
+        self.device, self.generator, self.wiring, self.coding = device, generator, wiring, coding
+        self.rows, self.columns = min(rows, weight.shape[1]), min(columns, weight.shape[0])
+        self.outputs, self.inputs = weight.shape
+        self.slices, self.base = slices, 2**slice_bits
+        self.dac_bits, self.x_max, self.adc_bits, self.noise = dac_bits, x_max, adc_bits, noise
+        self.largest = float(weight.abs().max()) or 1.0
+        self.dtype = weight.dtype
+        self.conversions, self.saturated, self.refreshes = 0, 0, 0
+        self.full_scale: Tensor | None = None
+        self.state: list[tuple[Tensor, Tensor]] = []  # (plus, minus) per digit, each (in, out)
+        self.program(weight)
+
+    @property
+    def tiles(self) -> int:
+        """Number of tiles; a pair, and each digit, has its own."""
+        across = -(-self.inputs // self.rows) * -(-self.outputs // self.columns)
+        return across * self.slices * (2 if self.coding == "pair" else 1)
+
+    def program(self, weight: Tensor) -> None:
+        """Write a matrix of the same shape; the operator is stale afterwards, the full scale of the weights kept."""
+        if weight.shape != (self.outputs, self.inputs):
+            raise InputError(
+                "Array.program", str((self.outputs, self.inputs)), str(tuple(weight.shape)), "keep the shape"
+            )
+        low, span = self.device.g_min, self.device.g_max - self.device.g_min
+        share = (weight.mT.to(torch.float64) / self.largest).clamp(-1, 1)
+        write = lambda part: self.device.program(low + span * part, self.generator)  # noqa: E731
+        if self.coding == "reference":
+            middle = torch.full((self.inputs, 1), 0.5, dtype=torch.float64)
+            self.state = [(write((1 + share) / 2), write(middle))]
+        elif self.slices == 1:
+            self.state = [(write(share.clamp(min=0)), write((-share).clamp(min=0)))]
+        else:
+            left = (share.abs() * (self.base**self.slices - 1)).round()
+            digits = []
+            for place in reversed(range(self.slices)):
+                digit = (left / self.base**place).floor()
+                left = left - digit * self.base**place
+                part = digit / (self.base - 1)
+                digits.append((write(part * (share > 0)), write(part * (share < 0))))
+            self.state = digits
+        self._operator: Tensor | None = None
+
+    def _digit(self, k: int) -> float:
+        """Weight that a full conductance of digit k stands for."""
+        if self.slices == 1:
+            return self.largest * (2 if self.coding == "reference" else 1)
+        top = self.base**self.slices - 1
+        return self.largest * (self.base - 1) * self.base ** (self.slices - 1 - k) / top
+
+    def _tiled(self, g: Tensor) -> Tensor:
+        """`(in, out)` to `(row tiles, rows, out)` with wires: each tile of `rows` × `columns` by itself."""
+        down, across = -self.inputs % self.rows, -g.shape[1] % self.columns
+        padded = pad(g, (0, across, down, 0))  # g = 0 at the far ends changes nothing
+        if self.wiring is not None:
+            tiles = padded.unflatten(1, (-1, min(self.columns, padded.shape[1]))).unflatten(0, (-1, self.rows))
+            w = self.wiring
+            tiles = effective_conductance(
+                tiles.transpose(1, 2).contiguous(), w.row_segment, w.column_segment, w.driver, w.sense
+            )
+            padded = tiles.transpose(1, 2).flatten(2).flatten(0, 1)
+        return padded[:, : g.shape[1]].unflatten(0, (-1, self.rows))
+
+    def refresh(self) -> None:
+        """Recompute the operator if conductances changed since the last time."""
+        if self._operator is not None:
+            return
+        span = self.device.g_max - self.device.g_min
+        operators, variances = [], []
+        for k, pair in enumerate(self.state):
+            scale = self._digit(k) / span
+            seen, spread = [], []
+            for state in pair:
+                g = self.device.conductance(state)
+                wired = g if self.wiring is None else g.to(self.dtype)
+                effective = self._tiled(wired)
+                variance = self._tiled_variance(self.device.read_variance(state), g, effective)
+                seen.append(effective)
+                spread.append(variance)
+            operators.append((seen[0] - seen[1]) * scale)
+            variances.append((spread[0] + spread[1]) * scale**2)
+        self._operator = torch.stack(operators, 1).flatten(0, 1).to(self.dtype).contiguous()
+        self._variance = torch.stack(variances, 1).flatten(0, 1).to(self.dtype).contiguous()
+        self._rows_first = self._operator[0].mT.contiguous()
+        self._noisy = bool(self._variance.any())
+        self._column = self._variance.mean(1, keepdim=True)
+        self._alike = bool((self._variance == self._column).all()) or self.noise == "column"
+        if self.full_scale is None:
+            bound = torch.minimum(self._operator.abs().sum(1), 4 * self._operator.square().sum(1).sqrt())
+            self.full_scale = (bound.amax(1) * self.x_max).clamp(min=1e-30)
+        self.refreshes += 1
+
+    def _tiled_variance(self, variance: Tensor, g: Tensor, effective: Tensor) -> Tensor:
+        down = -self.inputs % self.rows
+        plain = pad(variance, (0, 0, down, 0)).unflatten(0, (-1, self.rows))
+        if self.wiring is None:
+            return plain
+        ratio = effective / pad(g, (0, 0, down, 0), value=1.0).unflatten(0, (-1, self.rows)).clamp(min=1e-300)
+        return plain * ratio.square()
+
+    @property
+    def operator(self) -> Tensor:
+        """What inputs are multiplied by, `(tiles along the rows · digits, rows, out)`, as weights."""
+        self.refresh()
+        assert self._operator is not None
+        return self._operator
+
+    def _inputs(self, x: Tensor) -> Tensor:
+        """Through the DAC and on to the row tiles, `(row tiles, samples, rows)`."""
+        if self.dac_bits is not None:
+            q = 2 ** (self.dac_bits - 1) - 1
+            x = (x * (q / self.x_max)).round_().clamp_(-q, q).mul_(self.x_max / q)
+        down = -self.inputs % self.rows
+        if down:
+            x = pad(x, (down, 0))
+        return x[None] if self.rows == x.shape[1] else x.unflatten(1, (-1, self.rows)).transpose(0, 1)
+
+    def currents(self, x: Tensor) -> Tensor:
+        """Currents before the ADC, as weights, `(tiles along the rows · digits, samples, out)`, without noise."""
+        return self._currents(self._inputs(x), _sparse(x))
+
+    def _currents(self, rows: Tensor, sparse: bool) -> Tensor:
+        operator = self.operator
+        digits = self.slices
+        if sparse:
+            return torch.stack([_gathered(rows[k // digits], operator[k]) for k in range(len(operator))])
+        if len(operator) == 1:
+            return linear(rows[0], self._rows_first)[None]  # the order of addition of a dense layer: equal spikes
+        return (rows if digits == 1 else rows.repeat_interleave(digits, 0)) @ operator
+
+    def calibrate(self, x: Tensor) -> None:
+        """Set each tile's ADC range on sample inputs `(…, in)`: `argmin_c E[(|I| − c)₊²] + (c / q)² / 12`."""
+        if self.adc_bits is None:
+            return
+        q = 2 ** (self.adc_bits - 1) - 1
+        size = self.currents(x.reshape(-1, self.inputs)).abs().flatten(1)
+        top = size.amax(1).clamp(min=1e-30)
+        best, scale = torch.full_like(top, math.inf), top
+        for share in torch.linspace(0.05, 1.0, 96):
+            c = share * top
+            loss = (size - c[:, None]).clamp(min=0).square().mean(1) + (c / q).square() / 12
+            scale = torch.where(loss < best, c, scale)
+            best = torch.minimum(best, loss)
+        self.full_scale = scale
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """`(…, in)` to `(…, out)`: all time steps and samples in one product."""
+        if x.shape[-1] != self.inputs:
+            raise InputError("Array", f"(…, {self.inputs})", str(tuple(x.shape)), "give one value per row")
+        flat = x.reshape(-1, self.inputs)
+        rows = self._inputs(flat)
+        current = self._currents(rows, _sparse(flat))
+        if self._noisy and (not self._alike or self.adc_bits is None):
+            current += self._fluctuation(rows).mul_(torch.randn(current.shape, generator=self.generator, dtype=x.dtype))
+        if self.adc_bits is not None:
+            self._convert(current, rows)
+        total = current[0] if len(current) == 1 else current.sum(0)
+        return total.reshape(*x.shape[:-1], self.outputs)
+
+    def _fluctuation(self, rows: Tensor) -> Tensor:
+        """Standard deviation of every current."""
+        squares = rows.square()
+        if self.slices > 1:
+            squares = squares.repeat_interleave(self.slices, 0)
+        if self._alike:
+            return squares.sum(2, keepdim=True).sqrt() * self._column.sqrt()
+        return (squares @ self._variance).sqrt_()
+
+    def _convert(self, current: Tensor, rows: Tensor) -> None:
+        """In place: noise that is alike along the rows, then the ADC, in one pass."""
+        assert self.adc_bits is not None and self.full_scale is not None
+        q = 2 ** (self.adc_bits - 1) - 1
+        step, drawn = (self.full_scale / q).to(current), self._noisy and self._alike
+        length = torch.linalg.vector_norm(rows, dim=2).repeat_interleave(self.slices, 0).to(current)
+        width = self._column.sqrt()[:, 0].to(current)
+        seed = int(torch.randint(2**62, (), generator=self.generator)) if drawn else 0
+        self.saturated += read(current.numpy(), length.numpy(), width.numpy(), step.numpy(), q, drawn, seed)
+        self.conversions += current.numel()
+
+
+def _sparse(x: Tensor) -> bool:
+    """Whether the input is spikes, few enough to add their rows."""
+    if x.numel() < 4096:
+        return False
+    count = int(torch.count_nonzero(x))
+    return count < SPARSE * x.numel() and bool((x.sum() == count) & (x.amax() <= 1) & (x.amin() >= 0))
+
+
+def _gathered(spikes: Tensor, operator: Tensor) -> Tensor:
+    """`spikes @ operator` as a sum of the rows that fired."""
+    sample, row = spikes.nonzero(as_tuple=True)
+    first = torch.searchsorted(sample, torch.arange(len(spikes)))
+    return embedding_bag(row, operator, first, mode="sum")

@@ -1,0 +1,180 @@
+"""Devices written by pulses: the state is a dict of tensors of the caller; a device only describes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neurospin.errors import InputError
+
+State = dict[str, Tensor]
+"""Tensors of the shape of the array, by name; `stuck` and `cycles` are in all of them."""
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """One pulse on each device's state port, and one on its gate.
+
+    Attributes:
+        volts: on the state port; positive raises the conductance; 0 leaves a device out.
+        seconds: duration, the same for all.
+        gate_volts: on the gate, for devices that have one; positive raises the hidden variable.
+        gate_seconds: duration.
+    """
+
+    volts: Tensor | float = 0.0
+    seconds: float = 0.0
+    gate_volts: Tensor | float = 0.0
+    gate_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What writing cost: pulses and joules summed over devices, seconds as the time a port was busy.
+
+    Attributes:
+        pulses: on state ports.
+        joules: on state ports.
+        seconds: all devices of a call in parallel.
+        gate_pulses: on gates.
+        gate_joules: on gates.
+        gate_seconds: as above.
+        worn: largest share of its rated cycles that a device has used up, state or gate port.
+    """
+
+    pulses: float = 0.0
+    joules: float = 0.0
+    seconds: float = 0.0
+    gate_pulses: float = 0.0
+    gate_joules: float = 0.0
+    gate_seconds: float = 0.0
+    worn: float = 0.0
+
+    def __add__(self, other: Ledger) -> Ledger:
+        sums = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self) if f.name != "worn"}
+        return Ledger(**sums, worn=max(self.worn, other.worn))
+
+
+@dataclass(frozen=True)
+class PulsedDevice(ABC):
+    """A device that pulses write.
+
+    Attributes:
+        stuck: share of devices that never change, default 0.
+        endurance: cycles of the state port after which a device is stuck, default unlimited.
+        read_noise: standard deviation of a read in units of the conductance, default 0.
+    """
+
+    stuck: float = field(default=0.0, kw_only=True)
+    endurance: float = field(default=float("inf"), kw_only=True)
+    read_noise: float = field(default=0.0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.stuck <= 1:
+            raise InputError(f"{type(self).__name__}.stuck", "a share from 0 to 1", repr(self.stuck), "give a share")
+        for name in ("endurance", "read_noise"):
+            if not getattr(self, name) >= 0:
+                got = repr(getattr(self, name))
+                raise InputError(f"{type(self).__name__}.{name}", "a number >= 0", got, "give one")
+
+    @abstractmethod
+    def _fresh(self, shape: tuple[int, ...], generator: torch.Generator) -> State:
+        """The family's own tensors."""
+
+    @abstractmethod
+    def conductance(self, state: State, volts: float | Tensor = 0.0) -> Tensor:
+        """Conductance at a read voltage, siemens."""
+
+    @abstractmethod
+    def switching_probability(self, state: State, pulse: Pulse, temperature: float = 300.0) -> Tensor:
+        """Probability that a pulse moves a device to its next state, by the law of the family."""
+
+    @abstractmethod
+    def _pulsed(self, state: State, pulse: Pulse, generator: torch.Generator, temperature: float) -> State:
+        """State after one pulse, for devices that are not stuck."""
+
+    @abstractmethod
+    def expected(self, state: State, pulse: Pulse, temperature: float = 300.0) -> Tensor:
+        """Mean conductance after a pulse, siemens: what training can differentiate."""
+
+    @abstractmethod
+    def relax(self, state: State, seconds: float, generator: torch.Generator, temperature: float = 300.0) -> State:
+        """State after a time without pulses."""
+
+    def initial(self, shape: tuple[int, ...], generator: torch.Generator) -> State:
+        """Fresh devices: spreads and faults are drawn here, once."""
+        state = self._fresh(shape, generator)
+        state["stuck"] = torch.rand(shape, generator=generator) < self.stuck
+        state["cycles"] = torch.zeros(shape)
+        return state
+
+    def read_variance(self, state: State) -> Tensor:
+        """Variance of the conductance from one read to the next, siemens²: `(read_noise · g)²`."""
+        return (self.read_noise * self.conductance(state)).square()
+
+    def write(
+        self, state: State, pulse: Pulse, generator: torch.Generator, temperature: float = 300.0
+    ) -> tuple[State, Ledger]:
+        """Apply one pulse; worn-out and stuck devices keep their state and still take the energy.
+
+        Args:
+            state: of the array; not changed.
+            pulse: volts and seconds on both ports.
+            generator: source of everything random.
+            temperature: kelvin, default 300.
+
+        Raises:
+            InputError: a pulse of negative duration, or voltages that are not finite.
+        """
+        shape = state["cycles"].shape
+        volts, gate = (torch.as_tensor(v, dtype=torch.float32).expand(shape) for v in (pulse.volts, pulse.gate_volts))
+        finite = bool(torch.isfinite(volts).all() and torch.isfinite(gate).all())
+        if not (pulse.seconds >= 0 and pulse.gate_seconds >= 0 and finite and temperature > 0):
+            raise InputError(
+                "Pulse", "finite volts, seconds >= 0, kelvin > 0",
+                f"{pulse.seconds!r} s, {pulse.gate_seconds!r} s, {temperature!r} K, finite volts: {finite}", "check it",
+            )  # fmt: skip
+        on = (volts != 0) & (pulse.seconds > 0)
+        on_gate = (gate != 0) & (pulse.gate_seconds > 0)
+        moved = self._pulsed(state, pulse, generator, temperature)
+        keep = state["stuck"] | (state["cycles"] >= self.endurance)
+        new = {name: torch.where(keep, state[name], moved[name]) for name in moved}
+        new["stuck"] = state["stuck"]
+        new["cycles"] = state["cycles"] + on
+        joules = torch.where(on, volts.square() * self._write_conductance(state), torch.zeros(())) * pulse.seconds
+        worn = float(new["cycles"].max()) / self.endurance
+        if "gate_cycles" in state:
+            new["gate_cycles"] = state["gate_cycles"] + on_gate
+            worn = max(worn, float(new["gate_cycles"].max()) / self._gate_endurance())
+        charged = self._gate_energy(gate) * on_gate
+        return new, Ledger(
+            float(on.sum()), float(joules.double().sum()), pulse.seconds if bool(on.any()) else 0.0,
+            float(on_gate.sum()), float(charged.double().sum()), pulse.gate_seconds if bool(on_gate.any()) else 0.0, worn,
+        )  # fmt: skip
+
+    def _write_conductance(self, state: State) -> Tensor:
+        return self.conductance(state)
+
+    def _gate_energy(self, volts: Tensor) -> Tensor:
+        return torch.zeros_like(volts)
+
+    def _gate_endurance(self) -> float:
+        return float("inf")
+
+    def describe(self) -> Mapping[str, Any]:
+        """Kind and settings as plain values."""
+        plain = {}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            plain[f.name] = {"kind": type(value).__name__, **vars(value)} if is_dataclass(value) else value
+        return {"device": type(self).__name__, **plain}
+
+
+def spread(shape: tuple[int, ...], variation: float, generator: torch.Generator) -> Tensor:
+    """Factors of mean 1 and coefficient of variation `variation`, normal and cut at 0.05: device to device."""
+    return (1 + variation * torch.randn(shape, generator=generator)).clamp(min=0.05)
