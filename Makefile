@@ -1,4 +1,5 @@
 # make demo: train, export, run on every target, report.   make test: everything that is checked.
+# make benchmarks: ours beside eight other libraries (15 minutes; ARGUMENTS=--quick for 2).
 # On a machine whose pip would bring the CUDA build of torch:
 #   make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do $$p -c '' 2>/dev/null && echo $$p && break; done)
@@ -8,7 +9,12 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: help demo test lint lava interchange clean
+BENCH := .bench
+BENCH_PINS := experiments/benchmarks/constraints.txt
+BENCH_PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BENCH)/bin/python -m pip install --quiet
+ARGUMENTS ?=
+
+.PHONY: help demo test lint lava interchange benchmarks clean
 help:
 	@grep -E '^# ' Makefile | sed 's/^# //'
 
@@ -40,8 +46,11 @@ $(PEERS)/ready: Makefile constraints.txt
 	$(PEERS_PIP) --no-deps spikingjelly==2.0.0 norse==1.1.0 spyx==1.0.0
 	touch $(PEERS)/ready
 
+benchmarks: $(BENCH)/ready
+	$(BENCH)/bin/python -m experiments.benchmarks.run $(ARGUMENTS)
+
 clean:
-	rm -rf $(VENV) $(PEERS) .lava runs dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) $(BENCH) .lava runs dist .pytest_cache .ruff_cache .hypothesis
 
 # The stamp is written last, so that an interrupted build is not taken for a whole one.
 $(READY): pyproject.toml constraints.txt
@@ -57,3 +66,13 @@ $(READY): pyproject.toml constraints.txt
 	$(PIP) --no-build-isolation --editable '.[dev,frontends]'
 	$(PIP) --no-deps norse
 	touch $(READY)
+
+# Every package pinned and none resolved: two of the libraries would replace torch by its CUDA build. One
+# that cannot be installed is told here, and again in the table.
+$(BENCH)/ready: $(BENCH_PINS)
+	$(PYTHON) -m venv --clear $(BENCH)
+	$(BENCH_PIP) --index-url $(or $(TORCH_INDEX),https://download.pytorch.org/whl/cpu) $$(grep '^torch==' $(BENCH_PINS))
+	$(BENCH_PIP) --no-deps -r $(BENCH_PINS) || xargs -n 1 $(BENCH_PIP) --no-deps < $(BENCH_PINS) || true
+	@! $(BENCH)/bin/python -m pip list 2>/dev/null | grep -iE '^(nvidia|triton|cuda)' || test -n "$(TORCH_INDEX)" || \
+	  { echo "CUDA packages arrived; for a GPU give TORCH_INDEX"; exit 1; }
+	touch $(BENCH)/ready
