@@ -54,13 +54,15 @@ def interleaved(
         once(call, 1, device)
         repeats[name] = max(1, round(lasts / max(once(call, 1, device)[1], 1e-6)))
     collecting = gc.isenabled()
-    for turn in range(rounds):
-        for name in list(calls) if turn % 2 == 0 else list(calls)[::-1]:
+    try:
+        for turn in range(rounds):
             gc.collect()
             gc.disable()
-            samples[name].append(once(calls[name], repeats[name], device))
-            if collecting:
-                gc.enable()
+            for name in list(calls) if turn % 2 == 0 else list(calls)[::-1]:
+                samples[name].append(once(calls[name], repeats[name], device))
+    finally:
+        if collecting:
+            gc.enable()
     times = {}
     for name, pairs in samples.items():
         cpu, wall = zip(*pairs, strict=True)
