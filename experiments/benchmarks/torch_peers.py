@@ -251,9 +251,7 @@ def ours(work: Work, weights: Weights) -> Model:
         layer.to(weights[0].device if weights else None)
         return lambda x: layer(x)[0]
     if work.mode == "conv":
-        if not hasattr(ns, "Conv2d"):
-            raise Unsupported("no convolution yet")
-        convolution = ns.Conv2d(CHANNELS, CHANNELS, KERNEL, padding=KERNEL // 2, input_size=(PIXELS, PIXELS))
+        convolution = ns.Conv2d((CHANNELS, PIXELS, PIXELS), CHANNELS, KERNEL, padding=KERNEL // 2)
         convolution.stored = weights[0]
         blocks: list = [convolution, lif(CHANNELS, PIXELS, PIXELS)]
     elif work.mode == "recurrent":
