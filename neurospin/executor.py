@@ -13,9 +13,11 @@ from functools import reduce
 from operator import add
 
 from torch import Tensor, stack
+from torch.nn.functional import linear
 
 from neurospin.errors import GraphError
-from neurospin.scan import Scan
+from neurospin.scan import Dynamics, Scan
+from neurospin.scan.recurrent import recurrent_scan
 from neurospin.topology import Topology
 from neurospin.types import State
 
@@ -34,12 +36,17 @@ class Part:
         start: the fresh state for a batch; `None` for a map without memory, whose state is `()`.
         steps: makes the function that does one step, once for a whole loop; default, `run` on
             sequences of one.
+        dynamics: gives the coefficients of a neuron that is nothing but a time loop.
+        matrix: gives weight and bias of a map `W x + b`. A neuron with `dynamics` that feeds itself
+            through such a map runs in one `recurrent_scan`.
     """
 
     run: Callable[[Tensor, State, bool], Scan]
     size: tuple[int, ...]
     start: Callable[[int], State] | None = None
     steps: Callable[[], Step] | None = None
+    dynamics: Callable[[], Dynamics] | None = None
+    matrix: Callable[[], tuple[Tensor, Tensor | None]] | None = None
 
     @classmethod
     def map(
@@ -47,6 +54,7 @@ class Part:
         function: Callable[[Tensor], Tensor],
         size: tuple[int, ...],
         steps: Callable[[], Callable[[Tensor], Tensor]] | None = None,
+        matrix: Callable[[], tuple[Tensor, Tensor | None]] | None = None,
     ) -> Part:
         """A part without memory: `function` takes `(time, batch, *in)`, what `steps` makes `(batch, *in)`."""
 
@@ -54,7 +62,7 @@ class Part:
             one = steps() if steps else lambda x: function(x.unsqueeze(0))[0]
             return lambda x, state: (one(x), state)
 
-        return cls(lambda x, state, _: Scan(function(x), None, ()), size, None, stepper)
+        return cls(lambda x, state, _: Scan(function(x), None, ()), size, None, stepper, matrix=matrix)
 
     def stepper(self) -> Step:
         """The function that does one step."""
@@ -127,7 +135,9 @@ class _Execution:
             for source in sources:
                 users[source] = users.get(source, 0) + 1
         for group, loop in zip(plan.components, plan.looped, strict=True):
-            if loop:
+            if loop and self._feeds_itself(group):
+                self._recurrent(*group)
+            elif loop:
                 self._loop(group)
             else:
                 self._whole(group[0])
@@ -147,6 +157,34 @@ class _Execution:
         x = self._sum(name, [self.done[source] for source in self.plan.sources[name]])
         result = self.parts[name].run(x, self._start(name), name in self.voltages)
         self._record(name, x, result.output, result.voltage, result.state)
+
+    def _feeds_itself(self, group: list[str]) -> bool:
+        """Whether a group is a neuron and then a matrix that brings its previous spikes back, and nothing else."""
+        if len(group) != 2:
+            return False
+        (neuron, synapse), plan, wanted = group, self.plan, self.keep | self.currents
+        onward = any(synapse in sources for sources in plan.sources.values())
+        return (
+            self.parts[neuron].dynamics is not None
+            and self.parts[synapse].matrix is not None
+            and list(plan.sources[synapse]) == [neuron]
+            and list(plan.delayed[neuron]) == [synapse]
+            and bool(plan.sources[neuron])
+            and not (plan.delayed[synapse] or onward or neuron in self.currents or synapse in wanted)
+        )
+
+    def _recurrent(self, neuron: str, synapse: str) -> None:
+        """A neuron that feeds itself through a matrix."""
+        dynamics, matrix = self.parts[neuron].dynamics, self.parts[synapse].matrix
+        assert dynamics is not None and matrix is not None
+        back, (weight, bias) = f"{synapse} ->", matrix()
+        first = self.before[back][0] if back in self.before else self._silence(synapse)
+        x = self._sum(neuron, [self.done[s] for s in self.plan.sources[neuron]])
+        y, v, state = recurrent_scan(
+            x, self._start(neuron), dynamics(), weight, bias, first, voltage=neuron in self.voltages
+        )
+        self.out.state[back] = (linear(y[-1], weight, bias),)
+        self._record(neuron, None, y, v, state)
 
     def _loop(self, group: list[str]) -> None:
         """A group of parts with a loop: one step after the other."""

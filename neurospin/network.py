@@ -288,11 +288,15 @@ def _part(block: Block) -> Part:
         return Part(
             lambda x, state, voltage: block.scan(x, state, voltage=voltage), block.size,
             lambda batch: block.initial(batch), _stepper(block),
+            block.dynamics if type(block).scan is Neuron.scan else None,
         )  # fmt: skip
     if isinstance(block, Delay):
         return Part(lambda x, state, _: block.scan(x, state), block.output_size, lambda batch: block.initial(batch))
     if isinstance(block, Dense):
-        return Part.map(block, block.output_size, lambda: partial(product, weight=block.weight, bias=block.bias))
+        return Part.map(
+            block, block.output_size, lambda: partial(product, weight=block.weight, bias=block.bias),
+            lambda: (block.weight, block.bias),
+        )  # fmt: skip
     return Part.map(block, block.output_size)
 
 

@@ -9,10 +9,12 @@ import torch
 import neurospin as ns
 from neurospin.scan import Dynamics
 from neurospin.scan.recurrent import _reference, recurrent_scan
-from neurospin.surrogate import Triangle
+from neurospin.surrogate import ArcTan, Triangle
 
 
-def case(steps=20, batch=3, neurons=70, *, synapse=False, value=True, own=False, learn=False, through=False):
+def case(
+    steps=20, batch=3, neurons=70, *, surrogate=None, synapse=False, value=True, own=False, learn=False, through=False
+):
     """Current, state, dynamics, weight, bias and what the synapses give in step 0, about 10 % activity."""
     shape = (neurons,) if own else ()
 
@@ -23,7 +25,7 @@ def case(steps=20, batch=3, neurons=70, *, synapse=False, value=True, own=False,
         decay=number(0.8, 0.95), gain=number(0.8, 1.2), leak=number(0.0, 0.05), threshold=number(0.8, 1.2),
         reset=number(-0.2, 0.1) if value else None,
         synapse_decay=number(0.5, 0.8) if synapse else None, synapse_gain=number(0.3, 0.5) if synapse else None,
-        reset_gradient=through,
+        reset_gradient=through, surrogate=surrogate or ArcTan(),
     )  # fmt: skip
     current = (0.5 * torch.randn(steps, batch, neurons) + 0.1).requires_grad_()
     state = tuple((0.2 * torch.randn(batch, neurons)).requires_grad_() for _ in range(2 if synapse else 1))
@@ -39,14 +41,18 @@ def leaves(current, state, dynamics, weight, bias, first):
 
 
 def gradients(result, wanted, seed=0):
-    """Of a random sum of spikes and final state."""
+    """Of a random sum of spikes, voltages where there are any, and final state."""
     generator = torch.Generator().manual_seed(seed)
-    total = sum((y * torch.randn(y.shape, generator=generator)).sum() for y in (result.output, *result.state))
+    total = sum(
+        (y * torch.randn(y.shape, generator=generator)).sum()
+        for y in (result.output, *result.state, result.voltage)
+        if y is not None
+    )
     return torch.autograd.grad(total, wanted, allow_unused=True, materialize_grads=True)
 
 
 def same(given, **options):
-    event, plain = recurrent_scan(*given, **options), _reference(*given, voltage=False)
+    event, plain = recurrent_scan(*given, **options), _reference(*given, **{"voltage": False, **options})
     assert type(event.output.grad_fn).__name__ == "_RecurrentBackward"
     assert 0.01 < plain.output.mean() < 0.5
     assert torch.equal(event.output, plain.output)  # currents are random numbers: no voltage is at its threshold
@@ -63,7 +69,13 @@ def same(given, **options):
 def test_equal_to_the_plain_loop(synapse, value, through):
     torch.manual_seed(1)
     same(case(synapse=synapse, value=value, through=through, own=True, learn=True))
-    same(case(synapse=synapse, value=value, through=through))
+    same(case(synapse=synapse, value=value, through=through), voltage=True)
+    same(case(synapse=synapse, value=value, through=through, own=True, learn=True), voltage=True)
+
+
+def test_any_surrogate():
+    torch.manual_seed(8)
+    same(case(surrogate=Triangle(0.5), own=True, learn=True))
 
 
 @pytest.mark.parametrize("neurons", [1, 2, 63, 64, 65, 127, 128, 129])
@@ -142,7 +154,6 @@ def test_what_the_kernel_does_not_know_takes_the_plain_loop():
     current, state, d, weight, bias, first = case(5, 2, 10)
     for other in (
         replace(d, delayed_reset=True, reset=None),
-        replace(d, surrogate=Triangle(0.5)),
         replace(d, refractory=torch.tensor(2.0)),
         replace(d, adapt_decay=torch.tensor(0.9), adaptation=torch.tensor(0.1)),
         replace(d, threshold=None, reset=None),
@@ -171,6 +182,7 @@ def test_a_recurrent_network_is_cut_anywhere_with_its_gradients():
     )
     x = (torch.rand(20, 3, 12) < 0.3).float()
     whole = net(x, record=("voltages",))
+    assert type(whole.output.grad_fn).__name__ == "_RecurrentBackward"
     assert whole.output.mean() > 0.02
     first = net(x[:8])
     second = net(x[8:], first.state)

@@ -7,7 +7,7 @@ are those of `neurospin.network.Network`, so that a graph that a network wrote g
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -140,7 +140,8 @@ class _Machine:
                 self.parts[name] = neuron(self.dynamics[name], sizes[name], dtype)
             else:
                 function = (operators or {}).get(name) or operator(name, node, dtype)
-                self.parts[name] = Part.map(over_time(function), sizes[name], lambda function=function: function)
+                known = None if name in (operators or {}) else matrix(node, dtype)
+                self.parts[name] = Part.map(over_time(function), sizes[name], lambda function=function: function, known)
 
     def run(self, given: Mapping[str, Tensor], wanted: Iterable[str], met: Iterable[str] = ()) -> Outcome:
         """Output of the graph and of every wanted node; voltages of these, and of `met` with their inputs."""
@@ -178,8 +179,17 @@ def neuron(dynamics: Dynamics, size: tuple[int, ...], dtype: torch.dtype) -> Par
 
     return Part(
         lambda x, state, voltage: scan(x, state, dynamics, voltage=voltage), size, start,
-        lambda: lambda x, state: step(x, state, dynamics),
+        lambda: lambda x, state: step(x, state, dynamics), lambda: dynamics,
     )  # fmt: skip
+
+
+def matrix(node: nir.NIRNode, dtype: torch.dtype) -> Callable[[], tuple[Tensor, Tensor | None]] | None:
+    """Weight and bias of a Linear or Affine node between vectors; `None` for any other node."""
+    if not isinstance(node, nir.Linear | nir.Affine) or np.ndim(node.weight) != 2:
+        return None
+    weight = torch.as_tensor(np.asarray(node.weight)).to(dtype)
+    bias = torch.as_tensor(np.asarray(node.bias)).to(dtype) if isinstance(node, nir.Affine) else None
+    return lambda: (weight, bias)
 
 
 def delay_line(node: nir.Delay, dt: float, dtype: torch.dtype, size: tuple[int, ...]) -> Part:

@@ -48,12 +48,12 @@ def recurrent_scan(
         first = current.new_zeros(current.shape[1:]) if bias is None else bias.expand(current.shape[1:])
     given = [None if getattr(dynamics, name) is None else getattr(dynamics, name) for name in _NAMES]
     tensors = [t for t in (current, *state, weight, bias, first, *given) if t is not None]
-    learning = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    if not _event_driven(dynamics, tensors) or (voltage and learning):
+    if not _event_driven(dynamics, tensors):
         return _reference(current, state, dynamics, weight, bias, first, voltage)
     synaptic = state[0] if dynamics.states == 2 else None
-    s, v, i, u = _Recurrent.apply(dynamics, current, synaptic, state[-1], weight, bias, first, *given)  # type: ignore[misc]
-    voltages = _after_reset(u, s, dynamics) if voltage else None
+    s, v, i, voltages = _Recurrent.apply(  # type: ignore[misc]
+        dynamics, voltage, current, synaptic, state[-1], weight, bias, first, *given
+    )
     return Scan(s, voltages, (v,) if i is None else (i, v))
 
 
@@ -103,7 +103,7 @@ def _coefficients(given: tuple[Tensor | None, ...], neurons: int) -> Tensor:
 class _Recurrent(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, dynamics: Dynamics, x: Tensor, synaptic: Tensor | None, v: Tensor, weight: Tensor,
+        ctx: Any, dynamics: Dynamics, voltage: bool, x: Tensor, synaptic: Tensor | None, v: Tensor, weight: Tensor,
         bias: Tensor | None, first: Tensor, *given: Tensor | None,
     ) -> tuple[Tensor | None, ...]:  # fmt: skip
         from neurospin.scan import recurrent_cpu
@@ -120,8 +120,7 @@ class _Recurrent(torch.autograd.Function):
         )  # fmt: skip
         ctx.dynamics, ctx.table = dynamics, table
         ctx.save_for_backward(s, u, i, x, synaptic, v, weight, bias, first, *given)
-        ctx.mark_non_differentiable(u)
-        return s, v_end, i_end, u
+        return s, v_end, i_end, _after_reset(u, s, dynamics) if voltage else None
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -141,23 +140,26 @@ class _Recurrent(torch.autograd.Function):
         gu, gi, gx = (
             (torch.empty_like(s) for _ in range(3)) if len(i) else (torch.empty_like(s), i, torch.empty_like(s))
         )
-        last = later.clone()
+        lam = torch.zeros_like(s) if gradients[3] is None else gradients[3].contiguous()  # dL/dv of every step
+        direct, last = lam.numpy(), later.clone()
         returned = torch.zeros_like(last)
         arrays = [t.detach().numpy() for t in (s, u, gu, gx)]
         back, table, memory = returned.numpy(), ctx.table.numpy(), (later.numpy(), current.numpy())
         for t in range(len(s) - 1, -1, -1):
             s_t, u_t, gu_t, gx_t = (a[t] for a in arrays)
+            if gradients[3] is not None:
+                memory[0][:] += direct[t]
             recurrent_cpu.backward(
                 gs[t], back, np.float32(arctan), slope[t], s_t, u_t, table, d.reset is not None, d.reset_gradient,
                 len(i) > 0, *memory, gu_t, gi[t].numpy() if len(i) else gu_t, gx_t,
             )  # fmt: skip
             torch.mm(gx[t], weight, out=returned)
-        dw = _weight_gradient(gx, s) if needs[4] else None
-        db = gx[1:].sum((0, 1)) if needs[5] else None
+        dw = _weight_gradient(gx, s) if needs[5] else None
+        db = gx[1:].sum((0, 1)) if needs[6] else None
         coefficients = [None] * 7
-        if any(needs[7:]):
-            coefficients = _coefficient_gradients(ctx, gu, gi, gx, last)
-        return None, gx, current if synaptic is not None else None, later, dw, db, gx[0].clone(), *coefficients
+        if any(needs[8:]):
+            coefficients = _coefficient_gradients(ctx, gu, gi, lam, last)
+        return None, None, gx, current if synaptic is not None else None, later, dw, db, gx[0].clone(), *coefficients
 
 
 def _weight_gradient(gx: Tensor, s: Tensor) -> Tensor:
@@ -169,11 +171,11 @@ def _weight_gradient(gx: Tensor, s: Tensor) -> Tensor:
     return after.t() @ before if spikes is None else torch.from_numpy(gather.outer(spikes, after.numpy(), s.shape[2]))
 
 
-def _coefficient_gradients(ctx: Any, gu: Tensor, gi: Tensor, gx: Tensor, last: Tensor) -> list[Tensor | None]:
+def _coefficient_gradients(ctx: Any, gu: Tensor, gi: Tensor, direct: Tensor, last: Tensor) -> list[Tensor | None]:
     """Gradients of decay, gain, leak, threshold, reset, synapse_decay and synapse_gain, where they are wanted."""
     d = ctx.dynamics
     s, u, i, x, synaptic, v, weight, bias, first, *given = ctx.saved_tensors
-    lam = torch.cat([d.decay * gu[1:], last[None]])  # the gradient of the voltage after each step
+    lam = direct + torch.cat([d.decay * gu[1:], last[None]])  # the gradient of the voltage after each step
     v_before = torch.cat([v[None], _after_reset(u, s, d)[:-1]])
     total = x + torch.cat([first[None], linear(s[:-1], weight, bias)])
     drive, i_before = total, total
@@ -186,7 +188,7 @@ def _coefficient_gradients(ctx: Any, gu: Tensor, gi: Tensor, gx: Tensor, last: T
     )  # fmt: skip
     return [
         g.sum_to_size(c.shape) if c is not None and needed else None
-        for g, c, needed in zip(everywhere, given, ctx.needs_input_grad[7:], strict=True)
+        for g, c, needed in zip(everywhere, given, ctx.needs_input_grad[8:], strict=True)
     ]
 
 
@@ -197,12 +199,13 @@ def _again(ctx: Any, gradients: tuple[Tensor | None, ...]) -> tuple[Tensor | Non
     dynamics = replace(ctx.dynamics, **dict(zip(_NAMES, given, strict=True)))
     state = (v,) if synaptic is None else (synaptic, v)
     with torch.enable_grad():
-        result = _reference(x, state, dynamics, weight, bias, first, False)
+        result = _reference(x, state, dynamics, weight, bias, first, True)
     ends = result.state if synaptic is not None else (result.state[0],)
-    outputs = [result.output, ends[-1], *([] if synaptic is None else [ends[0]])]
-    pairs = [(y, g) for y, g in zip(outputs, gradients, strict=False) if g is not None and y.requires_grad]
-    wanted = [t for t, need in zip(inputs, ctx.needs_input_grad[1:], strict=True) if need]
+    outputs = [result.output, ends[-1], None if synaptic is None else ends[0], result.voltage]
+    both = zip(outputs, gradients, strict=True)
+    pairs = [(y, g) for y, g in both if y is not None and g is not None and y.requires_grad]
+    wanted = [t for t, need in zip(inputs, ctx.needs_input_grad[2:], strict=True) if need]
     found = iter(
         torch.autograd.grad([y for y, _ in pairs], wanted, [g for _, g in pairs], create_graph=True, allow_unused=True)
     )
-    return None, *(next(found) if need else None for need in ctx.needs_input_grad[1:])
+    return None, None, *(next(found) if need else None for need in ctx.needs_input_grad[2:])
