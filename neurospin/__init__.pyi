@@ -48,6 +48,7 @@ from .report.draw import draw as draw
 from .surrogate import ArcTan as ArcTan
 from .surrogate import FastSigmoid as FastSigmoid
 from .surrogate import Sigmoid as Sigmoid
+from .surrogate import Smooth as Smooth
 from .surrogate import StraightThrough as StraightThrough
 from .surrogate import SuperSpike as SuperSpike
 from .surrogate import Surrogate as Surrogate

@@ -157,6 +157,31 @@ class Triangle(Surrogate):
         return (1 - distance.abs() / self.width).clamp(min=0)
 
 
+@dataclass(frozen=True)
+class Smooth(Surrogate):
+    """No spikes: the output is the smooth function itself, and the reset follows it.
+
+    A network of `Smooth` neurons is differentiable everywhere, so that finite differences can prove its
+    gradient. `s = value(d)` takes the place of the step in the output and in the reset
+    (`v = u + s (v_reset − u)`, or `v = u − v_threshold s`), with the gradient through the reset. Where the
+    two agree in the forward pass, the gradient is the one that `surrogate` gives with
+    `reset_gradient=True`. It is computed step by step by the reference loop, and is never exported.
+
+    Attributes:
+        surrogate: whose `value` it is.
+    """
+
+    surrogate: Surrogate
+
+    def value(self, distance: Tensor) -> Tensor:
+        """That of the surrogate."""
+        return self.surrogate.value(distance)
+
+    def derivative(self, distance: Tensor) -> Tensor:
+        """That of the surrogate."""
+        return self.surrogate.derivative(distance)
+
+
 KINDS: dict[str, type[Surrogate]] = {
     kind.__name__: kind for kind in (ArcTan, FastSigmoid, SuperSpike, Sigmoid, StraightThrough, Triangle)
 }
@@ -181,10 +206,12 @@ class _Spike(torch.autograd.Function):
 
 
 def spike(distance: Tensor, surrogate: Surrogate) -> Tensor:
-    """1 where `distance > 0`, else 0; the gradient is the surrogate's.
+    """1 where `distance > 0`, else 0; the gradient is the surrogate's. Of a `Smooth` one, its value.
 
     Args:
         distance: membrane voltage minus threshold, any shape.
         surrogate: what stands in for the derivative.
     """
+    if isinstance(surrogate, Smooth):
+        return surrogate.value(distance)
     return _Spike.apply(distance, surrogate)  # type: ignore[return-value]

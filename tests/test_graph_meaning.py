@@ -115,3 +115,31 @@ def test_a_target_that_lacks_what_the_metadata_tell_refuses_it():
     problems = [str(problem) for problem in ns.check(told, "loihi")]
     assert any(p.startswith("b: expected no refractory period") for p in problems)
     assert any("by Euler's method, got exponential" in p for p in problems)
+
+
+@pytest.mark.parametrize("dt", [1e-3, 1e-4, 3e-3, 0.1])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_a_time_constant_of_one_step_forgets_everything(tmp_path, dt, kind):
+    """Decay 0: the voltage is the input; a synaptic current of one step is no synaptic current."""
+    one = np.ones(2, kind)
+    lif = nir.LIF(tau=dt * one, r=one, v_leak=0 * one, v_threshold=0.5 * one, v_reset=0 * one)
+    cuba = nir.CubaLIF(
+        tau_mem=dt * one, tau_syn=dt * one, r=one, v_leak=0 * one, v_threshold=0.5 * one, v_reset=0 * one, w_in=one
+    )
+    nodes = {
+        "input": nir.Input({"input": np.array([2])}),
+        "a": lif,
+        "b": cuba,
+        "output": nir.Output({"output": np.array([2])}),
+    }
+    graph = nir.NIRGraph(nodes, [("input", "a"), ("a", "b"), ("b", "output")], metadata={"neurospin": {"dt": dt}})
+    x = np.random.default_rng(0).random((20, 3, 2)).astype(np.float32)
+    truth = (x > 0.5).astype(np.float32)
+    ns.write(tmp_path / "g.nir", graph)
+    for each in (graph, ns.read(tmp_path / "g.nir")):
+        np.testing.assert_array_equal(ns.simulate(each, x).output, truth)
+        net = ns.from_graph(each)
+        np.testing.assert_array_equal(net(torch.from_numpy(x)).output.numpy(), truth)
+        np.testing.assert_array_equal(ns.deploy(each, x, "reference").spikes, truth)
+    with pytest.raises(ns.InputError, match=f"LIF.tau_mem: expected more than dt = {dt:g} s, to be learned"):
+        ns.from_graph(graph, learn=("tau_mem",))

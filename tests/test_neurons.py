@@ -107,7 +107,8 @@ def test_a_rate_neuron_is_rectified():
     [
         (lambda: ns.LIF(3, tau_mem=-1.0), "tau_mem: expected seconds > 0"),
         (lambda: ns.LIF(3, tau_mem=float("nan")), "finite"),
-        (lambda: ns.LIF(3, tau_mem=1e-3, dt=1e-3), "more than dt"),
+        (lambda: ns.LIF(3, tau_mem=0.99e-3, dt=1e-3), "at least dt"),
+        (lambda: ns.LIF(3, tau_mem=1e-3, learn=("tau_mem",), dt=1e-3), "more than dt = 0.001 s, to be learned"),
         (lambda: ns.LIF(3, v_threshold=0.0), "more than v_reset"),
         (lambda: ns.LIF(3, tau_mem=torch.ones(4)), "one number or shape"),
         (lambda: ns.LIF(3, learn=("tau_men",)), "did you mean 'tau_mem'"),

@@ -16,7 +16,7 @@ from neurospin.graph.contract import KEY, metadata, neuron_settings, resolve_dt
 from neurospin.graph.order import flatten, nest, order
 from neurospin.network import Block, Network
 from neurospin.neurons import Neuron, Spiking
-from neurospin.surrogate import ArcTan, Surrogate
+from neurospin.surrogate import ArcTan, Smooth, Surrogate
 from neurospin.synapses import Port, Synapse
 from neurospin.weights import Binary, Float
 
@@ -47,8 +47,11 @@ def to_graph(network: Network) -> nir.NIRGraph:
     numbers in their dtype, its nested graphs and its metadata, wherever nothing has changed.
 
     Raises:
-        GraphError: a block that NIR cannot express (a rate neuron, adaptation, a delayed reset).
+        GraphError: a block that NIR cannot express (a rate neuron, adaptation, a delayed reset, no spikes).
     """
+    for name, block in network.named_blocks():
+        if isinstance(getattr(block, "surrogate", None), Smooth):
+            raise GraphError(f"{name}.surrogate", "spikes", "Smooth", "export the network with another surrogate")
     nodes = _written(network)
     about: dict[str, Any] = {"dt": network.dt, "time_unit": "s", "scheme": "euler", "reset": _reset(network)}
     about |= {key: value for key, value in (("neurons", _neurons(network)), ("weights", _weights(network))) if value}

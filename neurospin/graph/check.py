@@ -67,10 +67,10 @@ def validate(graph: nir.NIRGraph) -> None:
         for name, node in nodes.items():
             for field in sorted(TIMES):
                 value = getattr(node, field, None)
-                if value is not None and float(np.min(value)) <= dt * (1 + 1e-6):
+                if value is not None and float(np.min(value)) < dt * (1 - 1e-6):
                     raise GraphError(
                         f"{name}.{field}",
-                        f"more than dt = {dt:g} s",
+                        f"at least dt = {dt:g} s",
                         f"{float(np.min(value)):g} s",
                         "take a smaller dt",
                     )

@@ -84,7 +84,7 @@ class Neuron(nn.Module, ABC):
         """Set the step; a neuron has one step for life.
 
         Raises:
-            InputError: `dt` is not positive, not below every time constant, or another one is set.
+            InputError: `dt` is not positive, above a time constant (or equal to a learned one), or another one is set.
         """
         where = f"{type(self).__name__}.dt"
         if not (isinstance(dt, int | float) and math.isfinite(dt) and dt > 0):
@@ -95,10 +95,10 @@ class Neuron(nn.Module, ABC):
             return
         for name in self._names:
             smallest = float(getattr(self, name).min()) if name.startswith("tau") else math.inf
-            if smallest <= dt * (1 + 1e-6):  # dt itself, rounded to float32, is not above dt
-                raise InputError(
-                    f"{type(self).__name__}.{name}", f"more than dt = {dt:g} s", f"{smallest:g} s", "take a smaller dt"
-                )
+            learned = name in self.learn  # as dt + exp(·): above dt, which float32 may round up
+            if smallest <= dt * (1 + 1e-6) if learned else smallest < dt * (1 - 1e-6):
+                least = f"more than dt = {dt:g} s, to be learned" if learned else f"at least dt = {dt:g} s"
+                raise InputError(f"{type(self).__name__}.{name}", least, f"{smallest:g} s", "take a smaller dt")
         if self.has_refractory and float((self.constant("refractory") / dt).max()) < 0.5:
             raise InputError(
                 f"{type(self).__name__}.refractory", f"0, or at least dt = {dt:g} s",

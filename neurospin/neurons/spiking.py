@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypedDict
 
 from neurospin.errors import InputError, unknown_name
 from neurospin.neurons.base import Neuron, Value
-from neurospin.surrogate import ArcTan, Surrogate
+from neurospin.surrogate import ArcTan, Smooth, Surrogate
 
 RESETS = ("value", "subtract")
 
@@ -78,6 +78,11 @@ class Spiking(Neuron, ABC):
             raise InputError(
                 f"{kind}.reset_delay", "False with a refractory period, adaptation or reset_gradient", "True",
                 "let the reset act in the step of the spike",
+            )  # fmt: skip
+        if isinstance(self.surrogate, Smooth) and (self.has_refractory or self.reset_delay):
+            raise InputError(
+                f"{kind}.surrogate", "spikes, with a refractory period or a delayed reset", "Smooth",
+                "take another surrogate",
             )  # fmt: skip
         if dt is not None:
             self.bind(dt)

@@ -12,7 +12,7 @@ from torch.nn.functional import linear
 
 from neurospin.scan.dynamics import Dynamics, Scan
 from neurospin.scan.reference import step
-from neurospin.surrogate import ArcTan
+from neurospin.surrogate import ArcTan, Smooth
 from neurospin.types import State
 
 _NAMES = ("decay", "gain", "leak", "threshold", "reset", "synapse_decay", "synapse_gain")
@@ -64,6 +64,7 @@ def _event_driven(dynamics: Dynamics, tensors: list[Tensor]) -> bool:
         and d.adapt_decay is None
         and d.refractory is None
         and not d.delayed_reset
+        and not isinstance(d.surrogate, Smooth)
         and not torch.compiler.is_compiling()
         and not torch._C._are_functorch_transforms_active()
         and not torch.is_autocast_enabled("cpu")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from neurospin.scan.dynamics import Dynamics, Scan
-from neurospin.surrogate import spike
+from neurospin.surrogate import Smooth, spike
 from neurospin.types import State
 
 
@@ -40,8 +40,11 @@ def step(current: Tensor, state: State, dynamics: Dynamics, given: Tensor | None
         out = torch.where(before[-2] > 0, torch.zeros_like(out), out)
     if given is not None:
         out = out + (given - out).detach()
-    cause = out if d.reset_gradient else out.detach()
-    if d.reset is None:
+    smooth = isinstance(d.surrogate, Smooth)
+    cause = out if d.reset_gradient or smooth else out.detach()
+    if d.reset is not None and smooth:
+        new = u + out * (d.reset - u)
+    elif d.reset is None:
         new = u - d.threshold * cause
     else:
         # not u + s (reset − u): a voltage that spiked must be the reset value exactly; what is added is

@@ -125,7 +125,7 @@ CASES = {
     "infinite bias": (change(nodes("dense1/bias"), np.array([1, np.inf, 0], "f4")), r"dense1.bias: .*1 of 3"),
     "negative tau": (change(nodes("lif1/tau"), -0.01 * ONE), r"lif1.tau: expected > 0 s, got -0.01 s"),
     "zero tau": (change(nodes("lif1/tau"), 0 * ONE), r"lif1.tau: expected > 0 s, got 0 s"),
-    "tau below dt": (change(nodes("lif1/tau"), 1e-4 * ONE), r"lif1.tau: expected more than dt = 0.001 s"),
+    "tau below dt": (change(nodes("lif1/tau"), 1e-4 * ONE), r"lif1.tau: expected at least dt = 0.001 s"),
     "threshold at reset": (
         change(nodes("lif1/v_threshold"), 0 * ONE),
         r"lif1.v_threshold: expected more than v_reset = 0",
