@@ -84,10 +84,16 @@ class Binary(Weight):
 
 
 class _Sign(torch.autograd.Function):
+    generate_vmap_rule = True  # for per-sample gradients
+
     @staticmethod
-    def forward(ctx: Any, stored: Tensor, scale: float) -> Tensor:
-        ctx.scale = scale
+    def forward(stored: Tensor, scale: float) -> Tensor:
         return torch.where(stored >= 0, scale, -scale).to(stored.dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: Tensor) -> None:
+        del output
+        ctx.scale = inputs[1]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:

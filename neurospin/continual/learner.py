@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,7 +14,9 @@ from torch.nn.functional import cross_entropy
 from neurospin.continual.metrics import average_accuracy, backward_transfer, forgetting, learning_accuracy
 from neurospin.continual.streams import Stream, Task
 from neurospin.encode import Rate, decide
-from neurospin.network import Network
+from neurospin.errors import InputError
+from neurospin.network import Network, Run
+from neurospin.plasticity.evidence import Evidence
 from neurospin.plasticity.rule import Rule
 
 
@@ -72,6 +74,8 @@ def child_seed(seed: int, *path: int) -> int:
 def accuracy(network: Network, task: Task, encode: Rate, seed: int) -> float:
     """Share of the task's test samples that the network decides rightly.
 
+    Where the task names its classes (task-incremental streams), only these are decided between.
+
     Args:
         network: gives `(time, batch, classes)`.
         task: whose test samples are used.
@@ -79,7 +83,38 @@ def accuracy(network: Network, task: Task, encode: Rate, seed: int) -> float:
         seed: of the spikes; the same seed gives the same spikes.
     """
     spikes = encode(task.test_x, torch.Generator().manual_seed(seed))
-    return float((decide(network(spikes).output) == task.test_y).float().mean())
+    return float((decide(allowed(network(spikes).output, task)) == task.test_y).float().mean())
+
+
+def allowed(output: Tensor, task: Task) -> Tensor:
+    """The outputs `(…, classes)` with −∞ at the classes that the task, where it may tell, rules out."""
+    if task.classes is None:
+        return output
+    ruled_out = torch.ones(output.shape[-1], dtype=torch.bool)
+    ruled_out[list(task.classes)] = False
+    return output.masked_fill(ruled_out, float("-inf"))
+
+
+def _mean_output(run: Run) -> Tensor:
+    return run.output.mean(0)
+
+
+def refuse_leaks(stream: Stream, rule: Rule) -> None:
+    """Refuse a rule that wants to know what the stream hides.
+
+    Raises:
+        InputError: the rule needs task identities or boundaries that the scenario does not give.
+    """
+    name = type(rule).__name__
+    if rule.needs_task_id and stream.scenario != "task":
+        raise InputError(
+            name, "a rule that needs no task identity", f"a {stream.scenario}-incremental stream", "use scenario='task'"
+        )
+    if rule.needs_task_boundaries and not stream.boundaries:
+        raise InputError(
+            name, "a rule that needs no task boundaries", f"a {stream.kind} stream, which tells none",
+            "choose a rule with needs_task_boundaries = False",
+        )  # fmt: skip
 
 
 def learn(
@@ -101,7 +136,10 @@ def learn(
 
     The loss is the cross-entropy of the output's mean over time. Every task draws its order of
     samples and its spikes from a seed of its own, so that a run that starts at a later task with the
-    network of that moment continues exactly as the run that was not stopped.
+    network and the rule of that moment continues exactly as the run that was not stopped.
+
+    A rule is told of boundaries and identities only what it declares to need, and is refused where the
+    stream hides that.
 
     Args:
         network: changed in place.
@@ -114,7 +152,11 @@ def learn(
         matrix: rows of the accuracy matrix that an earlier part of the run filled.
         start: the task to start with.
         on_batch, on_epoch, on_task: called after each; `on_task` gets the task's number and the matrix.
+
+    Raises:
+        InputError: the rule needs what the stream hides.
     """
+    refuse_leaks(stream, rule)
     tasks = len(stream)
     found = np.full((tasks, tasks), np.nan) if matrix is None else matrix.copy()
     for number in range(start, tasks):
@@ -122,10 +164,15 @@ def learn(
         if rule.needs_task_boundaries:
             rule.begin_task(number if rule.needs_task_id else -1)
         generator = torch.Generator().manual_seed(child_seed(seed, 1, number))
+        x, y = rule.train_on(task.train_x, task.train_y)
+        shown = replace(task, train_x=x, train_y=y)
         for epoch in range(epochs):
             began = time.perf_counter()
-            loss, right, fired = _epoch(network, task, rule, encode, batch_size, generator, on_batch)
+            loss, right, fired = _epoch(network, shown, rule, encode, batch_size, generator, on_batch)
             on_epoch(Epoch(number, epoch, loss, right, fired, time.perf_counter() - began))
+        if rule.needs_task_boundaries:
+            spikes = encode(task.train_x, torch.Generator().manual_seed(child_seed(seed, 3, number)))
+            rule.end_task(Evidence(network, spikes, task.train_y, _mean_output, batch_dim=1))
         found[number] = [
             accuracy(network, other, encode, child_seed(seed, 2, index)) for index, other in enumerate(stream.tasks)
         ]
@@ -147,17 +194,20 @@ def _epoch(
     total = torch.zeros(3, dtype=torch.float64)
     spiking = [name for name, block in network.neurons().items() if block.spiking]
     for chosen in torch.randperm(samples, generator=generator).split(batch_size):
-        x, y = task.train_x[chosen], task.train_y[chosen]
-        run = network(encode(x, generator), record=("spikes",))
-        mean: Tensor = run.output.mean(0)
-        loss = cross_entropy(mean, y)
+        x, y = rule.rehearse(task.train_x[chosen], task.train_y[chosen])
+        spikes = encode(x, generator)
         rule.zero_grad()
-        loss.backward()
+        for _ in range(rule.samples):
+            with rule.sampling():
+                run = network(spikes, record=("spikes",))
+                output = allowed(run.output, task)
+                loss = cross_entropy(output.mean(0), y)
+                loss.backward()
+            with torch.no_grad():
+                fired = sum(float(run.spikes[name].sum(0).mean()) for name in spiking) / max(1, len(spiking))
+                right = float((decide(output) == y).float().mean())
+                total += torch.tensor([float(loss), right, fired]) * len(chosen) / rule.samples
         rule.step()
-        with torch.no_grad():
-            fired = sum(float(run.spikes[name].sum(0).mean()) for name in spiking) / max(1, len(spiking))
-            right = float((decide(run.output) == y).float().mean())
-            total += torch.tensor([float(loss), right, fired]) * len(chosen)
         on_batch()
     loss_, right_, fired_ = (total / samples).tolist()
     return loss_, right_, fired_

@@ -13,13 +13,17 @@ from neurospin.errors import InputError
 
 @dataclass(frozen=True)
 class Task:
-    """One task: intensities `(samples, pixels)` in [0, 1] and class indices `(samples,)`."""
+    """One task: intensities `(samples, pixels)` in [0, 1] and class indices `(samples,)`.
+
+    `classes` are those that the learner may decide between, where the scenario tells it; else None.
+    """
 
     name: str
     train_x: Tensor
     train_y: Tensor
     test_x: Tensor
     test_y: Tensor
+    classes: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -29,9 +33,12 @@ class Stream:
     Attributes:
         kind: how the tasks were made.
         dataset: what they were made of.
-        scenario: `"domain"`: one head, the same classes in every task, no task identity at test.
+        scenario: what the learner is told (van de Ven & Tolias, arXiv:1904.07734): `"task"`: which task
+            it is, so that it decides between that task's classes; `"domain"`: not, the same classes in
+            every task; `"class"`: not, new classes in every task, and it decides between all.
         tasks: the tasks.
         citation: source of the protocol.
+        boundaries: whether the learner is told when a task ends.
     """
 
     kind: str
@@ -39,6 +46,14 @@ class Stream:
     scenario: str
     tasks: tuple[Task, ...]
     citation: str
+    boundaries: bool = True
+
+    def __post_init__(self) -> None:
+        if self.scenario != "task" and any(task.classes is not None for task in self.tasks):
+            raise InputError(
+                "Stream.tasks", "tasks that do not tell their classes", f"scenario {self.scenario!r} and tasks that do",
+                "use scenario='task'",
+            )  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.tasks)

@@ -1,0 +1,65 @@
+"""Synaptic intelligence: importance is what a synapse did for the loss on its way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from neurospin.plasticity.around import Anchored
+from neurospin.plasticity.evidence import Evidence
+from neurospin.plasticity.rule import check, with_gradient
+
+
+class SI(Anchored):
+    """`L + strength · Σ_i Ω_i (θ_i − θ*_i)²`, with importance gathered along the path of each task.
+
+    In every step `ω_i ← ω_i − g_i Δθ_i` with the gradient g of the loss alone; at the end of a task
+    `Ω_i ← Ω_i + max(ω_i, 0) / ((Δθ_i over the task)² + damping)` and ω starts at 0. As the steps get
+    small, `Σ_i ω_i` becomes the loss that the task lost.
+
+    Source: Zenke, Poole & Ganguli, ICML 2017, arXiv:1703.04200.
+
+    Args:
+        base: the optimizer that makes the step.
+        strength: c of the paper, default 0.1; 0 is the base alone, bit for bit.
+        damping: ξ of the paper, default 0.1, in squared units of the parameter.
+    """
+
+    citation = "Zenke, Poole & Ganguli, ICML 2017, arXiv:1703.04200"
+    needs_task_boundaries = True
+    needs_task_id = False
+
+    def __init__(self, base: torch.optim.Optimizer, strength: float = 0.1, damping: float = 0.1) -> None:
+        check("SI", strength=(strength, 0, float("inf")), damping=(damping, 1e-12, float("inf")))
+        super().__init__(base, strength, factor=2.0, own_bits=128)  # importance, anchor, path, start
+        self.damping = damping
+
+    def around_step(self, take: Callable[[], None]) -> None:
+        """Pull, step, and gather what each parameter did."""
+        moved = with_gradient(self.param_groups)
+        before = [p.detach().clone() for p in moved]
+        gradients = [p.grad.clone() for p in moved if p.grad is not None]  # of the loss alone
+        for p, value in zip(moved, before, strict=True):
+            state = self.state[p]
+            if "path" not in state:
+                state["path"] = torch.zeros_like(p)
+                state["start"] = value.clone()
+        self.pull()
+        take()
+        for p, value, gradient in zip(moved, before, gradients, strict=True):
+            self.state[p]["path"].addcmul_(gradient, p - value, value=-1.0)
+
+    @torch.no_grad()
+    def end_task(self, evidence: Evidence) -> None:
+        """Turn the path of the task that ends into importance, and anchor."""
+        super().end_task(evidence)
+        found = {}
+        for p in self.parameters():
+            state = self.state[p]
+            if "path" in state:
+                travelled = p - state["start"]
+                found[p] = state["path"].clamp(min=0) / (travelled.square() + self.damping)
+                state["path"].zero_()
+                state["start"] = p.detach().clone()
+        self.consolidate(found)
