@@ -73,4 +73,5 @@ from .target import targets as targets
 from .types import time_first as time_first
 from .weights import Binary as Binary
 from .weights import Float as Float
+from .weights import Levels as Levels
 from .weights import Weight as Weight

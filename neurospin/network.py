@@ -19,7 +19,7 @@ from neurospin.synapses import Delay, Dense, Events, Synapse
 from neurospin.synapses.product import product
 from neurospin.topology import Edge, topology
 from neurospin.types import Spikes, State
-from neurospin.weights import Binary
+from neurospin.weights import Binary, Levels
 
 Block = Neuron | Synapse
 T = TypeVar("T")
@@ -244,11 +244,11 @@ class Network(nn.Module):
         )
 
     def hidden_state(self) -> dict[str, Tensor]:
-        """The hidden value behind every binary synapse, by block name, `(out, in)`, detached."""
+        """The hidden value behind every binary synapse and every one of few levels, by block name, `(out, in)`, detached."""
         return {
             name: block.stored.detach()  # type: ignore[union-attr]
             for name, block in self.named_blocks()
-            if isinstance(block, Synapse) and isinstance(block.kind, Binary)
+            if isinstance(block, Synapse) and isinstance(block.kind, Binary | Levels)
         }
 
     def rate_twin(self) -> Network:

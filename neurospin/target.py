@@ -18,6 +18,7 @@ import numpy as np
 
 from neurospin.errors import TargetError, unknown_name
 from neurospin.graph.contract import check_input, check_record, resolve_dt
+from neurospin.graph.repair import repaired
 
 GROUP = "neurospin.targets"
 
@@ -194,6 +195,7 @@ def check(graph: nir.NIRGraph, target: str | Target) -> list[Problem]:
     Raises:
         UnknownName: no package registers that name.
     """
+    graph = repaired(graph)
     if not isinstance(target, str):
         return target.check(graph)
     entries = _entries()
@@ -230,6 +232,7 @@ def deploy(
         TargetError: the graph does not fit the target, or the target failed.
     """
     chosen = get_target(target)
+    graph = repaired(graph)
     array = check_input(graph, spikes)
     step = resolve_dt(graph, dt)
     wanted = check_record(graph, record)

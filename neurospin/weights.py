@@ -1,10 +1,11 @@
-"""What a synapse stores, and the weight that acts: `Float` and `Binary`."""
+"""What a synapse stores, and the weight that acts: `Float`, `Binary` and `Levels`."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -100,7 +101,69 @@ class _Sign(torch.autograd.Function):
         return gradients[0] * ctx.scale, None
 
 
-KINDS: dict[str, type[Weight]] = {"float": Float, "binary": Binary}
+@dataclass(frozen=True)
+class Levels(Weight):
+    """`w = c · level nearest to h/c`: a hidden value h is stored, and a weight of few levels acts, `c = gain / √fan_in`.
+
+    K evenly spaced levels are `c (2k − (K − 1)) / (K − 1)` for `k = 0 … K − 1`; an odd K has a level 0.
+    Halfway between two levels the lower one acts. The gradient passes the rounding unchanged
+    (straight-through, without clipping), as for the weights of Hubara et al., JMLR 18:187, 2017.
+
+    Attributes:
+        levels: how many, evenly spaced between ± c (default 15, as 4 bits with a sign), or the levels
+            themselves in units of c, ascending.
+        gain: the outermost of evenly spaced levels in units of `1/√fan_in`; default 1.
+    """
+
+    levels: int | tuple[float, ...] = 15
+    gain: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.levels, int):
+            object.__setattr__(self, "levels", tuple(float(level) for level in self.levels))
+        given = self._units()
+        if len(given) < 2 or not all(math.isfinite(u) for u in given) or any(a >= b for a, b in pairwise(given)):
+            raise InputError(
+                "Levels.levels", "at least 2, ascending", repr(self.levels)[:60], "give a number, or levels"
+            )
+        if not (math.isfinite(self.gain) and self.gain > 0):
+            raise InputError("Levels.gain", "a positive number", repr(self.gain), "give gain > 0")
+
+    def initial(self, shape: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
+        """Uniform in `± gain / √fan_in`."""
+        return Float(self.gain).initial(shape, generator)
+
+    def value(self, stored: Tensor) -> Tensor:
+        """The nearest level, with the gradient 1."""
+        units, c = self._units(), self.scale(stored.shape[-1])
+        halfway = stored.new_tensor([(a + b) / 2 * c for a, b in pairwise(units)])
+        acting = stored.new_tensor([unit * c for unit in units])[torch.bucketize(stored.detach(), halfway)]
+        return _StraightThrough.apply(stored, acting)  # type: ignore[return-value]
+
+    def scale(self, fan_in: int) -> float:
+        """`c`, the unit of the levels."""
+        return self.gain / math.sqrt(fan_in)
+
+    def _units(self) -> list[float]:
+        """The levels in units of c."""
+        if isinstance(self.levels, int):
+            return (
+                [(2 * k - (self.levels - 1)) / (self.levels - 1) for k in range(self.levels)] if self.levels > 1 else []
+            )
+        return list(self.levels)
+
+
+class _StraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, stored: Tensor, acting: Tensor) -> Tensor:
+        return acting.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0], None
+
+
+KINDS: dict[str, type[Weight]] = {"float": Float, "binary": Binary, "levels": Levels}
 
 
 def weight_from(config: dict[str, Any]) -> Weight:

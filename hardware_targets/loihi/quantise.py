@@ -18,8 +18,9 @@ from neurospin.graph.order import SPIKING
 
 HEADROOM = 32.0
 """Voltages this many thresholds below the reset are kept from clipping."""
-EXACT_HEADROOMS = (128.0, 32.0, 8.0)
-"""The same, where it costs no bit of any weight; the first that does not."""
+EXACT_HEADROOMS = ((128.0, 0), (32.0, 0), (32.0, 1), (8.0, 0))
+"""The same, where it costs no bit of any weight, and a bit of voltage given up so that the largest weight fills its 8
+bits; the first of them at which every weight is exact."""
 SPREAD = 4
 """Bits of voltage that the neuron with the largest weights gives up so that others keep theirs."""
 EXACT = 1e-6
@@ -113,8 +114,9 @@ def weights(neuron: Model, matrices: list[np.ndarray], depth: int) -> tuple[np.n
     """
     if not matrices:
         return _largest_scale(neuron, matrices, depth, HEADROOM), []
-    for headroom in EXACT_HEADROOMS:
-        scale, found, error = _round(neuron, _largest_scale(neuron, matrices, depth, headroom), matrices, lowest=0)
+    for headroom, bits in EXACT_HEADROOMS:
+        limit = _largest_scale(neuron, matrices, depth, headroom)
+        scale, found, error = _round(neuron, limit, matrices, lowest=0, bits=bits)
         if error < EXACT:
             return scale, found
     # a shift to the right cuts bits of every sum, which costs less than bits of weight
@@ -123,15 +125,15 @@ def weights(neuron: Model, matrices: list[np.ndarray], depth: int) -> tuple[np.n
 
 
 def _round(
-    neuron: Model, scale: np.ndarray, matrices: list[np.ndarray], lowest: int
+    neuron: Model, scale: np.ndarray, matrices: list[np.ndarray], lowest: int, bits: int = 0
 ) -> tuple[np.ndarray, list[Weights], float]:
-    """Scale, integers and largest relative error, with exponents no lower than `lowest`."""
+    """Scale, integers and largest relative error; exponents `bits` below what the scale allows, and at least `lowest`."""
     largest = [np.abs(m).max(axis=1) for m in matrices]
     steps = [2 if (m > 0).any() and (m < 0).any() else 1 for m in matrices]
     tops = [limits.WEIGHT_SIGNED if step == 2 else limits.WEIGHT_ONE_SIGN for step in steps]
     exponents = []
     for top, big in zip(tops, largest, strict=True):
-        exponents.append(max(_exponent(scale * big / top), lowest))
+        exponents.append(max(_exponent(scale * big / top) - bits, lowest))
         full = top * 2.0 ** (exponents[-1] + limits.SHIFT)
         scale = np.minimum(scale, np.divide(full, big, out=np.full_like(scale, np.inf), where=big > 0))
     units = [2.0 ** (exponent + limits.SHIFT) for exponent in exponents]

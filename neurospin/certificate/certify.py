@@ -21,6 +21,7 @@ from neurospin.errors import InputError
 from neurospin.graph.build import to_graph
 from neurospin.graph.contract import check_input, input_shape, resolve_dt
 from neurospin.graph.order import SPIKING, order
+from neurospin.graph.repair import repaired
 from neurospin.graph.simulate import simulate
 from neurospin.network import Network
 from neurospin.target import Explainable, Report, Target, check, deploy, get_target
@@ -58,8 +59,12 @@ def certify(
         InputError: the input or the labels do not fit.
         TargetError: the target failed.
     """
+    own = graph is None
     if graph is None:
         graph = to_graph(model) if isinstance(model, Network) else model
+    graph = repaired(graph)
+    if not isinstance(model, Network):
+        model = graph if own else repaired(model)
     given = spikes.detach().cpu().numpy() if isinstance(spikes, torch.Tensor) else spikes
     array = check_input(graph, given)
     steps, samples = array.shape[:2]
@@ -203,7 +208,7 @@ def _causes(bench: _Bench, target: Target, report: Report) -> tuple[list[Cause],
     whole = bench.deviation(aligned, bench.output(report))
     found: list[Cause] = []
     unexplained = None
-    if isinstance(target, Explainable):
+    if isinstance(target, Explainable) and target.causes:
         for name in target.causes:
             rest = [other for other in target.causes if other != name]
             found.append(Cause(name, bench.measured(target.only([name])), bench.measured(target.only(rest))))

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from neurospin.errors import GraphError
-from neurospin.graph.file import GraphWarning
+from neurospin.graph.repair import GraphWarning
 from neurospin.network import Block
 from neurospin.neurons import Neuron, from_nir, nir_names
 from neurospin.surrogate import KINDS, Surrogate

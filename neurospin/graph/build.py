@@ -14,11 +14,12 @@ from neurospin.graph.blocks import block_of
 from neurospin.graph.check import shapes
 from neurospin.graph.contract import KEY, metadata, neuron_settings, resolve_dt
 from neurospin.graph.order import flatten, nest, order
+from neurospin.graph.repair import repaired
 from neurospin.network import Block, Network
 from neurospin.neurons import Neuron, Spiking
 from neurospin.surrogate import ArcTan, Smooth, Surrogate
 from neurospin.synapses import Port, Synapse
-from neurospin.weights import Binary, Float
+from neurospin.weights import Binary, Float, Levels
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ def from_graph(
             unit than seconds, or is to be integrated by another scheme than Euler's.
         UnknownName: a constant to be learned that no neuron has.
     """
+    graph = repaired(graph)
     step = resolve_dt(graph, dt)
     about = metadata(graph)
     if about.get("scheme", "euler") != "euler":
@@ -179,7 +181,7 @@ def _weights(network: Network) -> dict[str, dict[str, Any]]:
         if not isinstance(block, Synapse) or isinstance(block.kind, Float) or stored is None:
             continue
         found[name] = {**block.kind.config(), "hidden": stored.detach().cpu().numpy().copy()}
-        if isinstance(block.kind, Binary):
+        if isinstance(block.kind, Binary | Levels):
             found[name]["scale"] = block.kind.scale(stored.shape[-1])
     return found
 

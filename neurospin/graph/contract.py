@@ -9,7 +9,7 @@ metadata under one key, every entry optional::
         "scheme": "euler",      # or "exponential"
         "reset": "value",       # or "subtract": of every spiking node that has no entry of its own
         "neurons": {NAME: {"reset": …, "refractory": seconds, "surrogate": {"kind": …, …}}},
-        "weights": {NAME: {"kind": "binary", …, "scale": …, "hidden": stored values}},
+        "weights": {NAME: {"kind": "binary" or "levels", …, "scale": …, "hidden": stored values}},
     }
 
 Names are those of the flat graph: a node of a nested graph is `outer.inner`. Where a network mixes

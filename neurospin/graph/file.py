@@ -24,11 +24,7 @@ from neurospin.graph.check import FIELDS, NUMBERS, TIMES, shapes, validate
 from neurospin.graph.hdf5 import tree
 from neurospin.graph.metadata import escaped, from_file, put, to_file, unescaped
 from neurospin.graph.order import order
-from neurospin.graph.repair import add_ports, complete, repair
-
-
-class GraphWarning(UserWarning):
-    """Something harmless in a file that was repaired."""
+from neurospin.graph.repair import GraphWarning, add_ports, complete, repair
 
 
 def read(path: str | os.PathLike[str]) -> nir.NIRGraph:

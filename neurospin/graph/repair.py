@@ -6,7 +6,9 @@ it is, and the check refuses it.
 
 from __future__ import annotations
 
+import copy
 import math
+import warnings
 from typing import Any
 
 import nir
@@ -15,6 +17,11 @@ import numpy as np
 from neurospin.errors import GraphError
 from neurospin.graph.check import FIELDS, NEURONS, NUMBERS, TIMES, own_shape, shape_of
 from neurospin.graph.order import flatten, order
+
+
+class GraphWarning(UserWarning):
+    """Something harmless in a graph that was repaired."""
+
 
 SPREAD = 2**22  # neurons over which one number is spread at most
 _DEFAULTS = {"start_dim": 1, "end_dim": -1}
@@ -86,6 +93,27 @@ def add_ports(nodes: dict[str, nir.NIRNode], edges: list[tuple[str, str]], repai
             repairs.append(f"no {kind.__name__}: {port} is added")
             nodes[port] = kind({word: None if shape is None else np.array(shape)})  # type: ignore[dict-item]
             edges.append((port, name) if end else (name, port))
+
+
+def repaired(graph: nir.NIRGraph) -> nir.NIRGraph:
+    """A graph in memory as `read` would give it: itself, or a copy that is repaired, with a `GraphWarning`."""
+    repairs: list[str] = []
+    try:
+        result = _apart(graph)
+        repair(result, repairs)
+    except (GraphError, AttributeError, LookupError, TypeError, ValueError):
+        return graph  # the check says why
+    if not repairs:
+        return graph
+    warnings.warn(f"graph: {'; '.join(repairs)}", GraphWarning, stacklevel=3)
+    return result
+
+
+def _apart(graph: nir.NIRGraph) -> nir.NIRGraph:
+    """A copy with nodes of its own, whose arrays are shared."""
+    result = copy.copy(graph)
+    result.nodes = {n: _apart(m) if isinstance(m, nir.NIRGraph) else copy.copy(m) for n, m in graph.nodes.items()}
+    return result
 
 
 def repair(graph: nir.NIRGraph, repairs: list[str]) -> None:

@@ -22,6 +22,7 @@ from neurospin.graph.check import shapes
 from neurospin.graph.contract import check_inputs, check_record, metadata, neuron_settings, resolve_dt
 from neurospin.graph.operators import Operator, operator
 from neurospin.graph.order import STATEFUL, Order, order
+from neurospin.graph.repair import repaired
 from neurospin.scan import Dynamics, Scan, delay, membrane, scan
 from neurospin.scan.reference import step
 from neurospin.types import State
@@ -59,7 +60,6 @@ class Simulation:
         return next(iter(self.outputs.values()))
 
 
-@torch.no_grad()
 def simulate(
     graph: nir.NIRGraph,
     spikes: np.ndarray | Mapping[str, np.ndarray],
@@ -92,19 +92,21 @@ def simulate(
         GraphError: the graph has no step, a loop without delay, or a node that NIR does not define.
         InputError: the input does not fit.
     """
+    graph = repaired(graph)
     given = check_inputs(graph, spikes)
     wanted = check_record(graph, record)
     met = check_record(graph, before_reset)
     if dtype not in DTYPES:
         raise unknown_name("dtype", dtype, DTYPES, "dtype")
     machine = _Machine(graph, resolve_dt(graph, dt), DTYPES[dtype], operators, scheme, reset)
-    out = machine.run({name: torch.from_numpy(x).to(machine.dtype) for name, x in given.items()}, wanted, met)
-    return Simulation(
-        {name: out.outputs[name].numpy() for name in machine.plan.outputs},
-        {name: out.outputs[name].numpy() for name in wanted},
-        {name: out.voltages[name].numpy() for name in wanted if name in out.voltages},
-        {name: _met(out.currents[name], out.voltages[name], machine.dynamics[name]).numpy() for name in met},
-    )
+    with torch.no_grad():
+        out = machine.run({name: torch.from_numpy(x).to(machine.dtype) for name, x in given.items()}, wanted, met)
+        return Simulation(
+            {name: out.outputs[name].numpy() for name in machine.plan.outputs},
+            {name: out.outputs[name].numpy() for name in wanted},
+            {name: out.voltages[name].numpy() for name in wanted if name in out.voltages},
+            {name: _met(out.currents[name], out.voltages[name], machine.dynamics[name]).numpy() for name in met},
+        )
 
 
 class _Machine:

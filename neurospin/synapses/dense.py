@@ -22,11 +22,11 @@ class Dense(Synapse):
         inputs: number of inputs.
         outputs: number of outputs.
         bias: whether there is a bias b, drawn as in `torch.nn.Linear` (default `False`).
-        weight: `Float()` (default) or `Binary()`.
+        weight: `Float()` (default), `Binary()` or `Levels()`.
         generator: source of the fresh values (default: torch's own).
 
     Attributes:
-        stored: what each synapse stores, shape `(outputs, inputs)`; for `Binary` the hidden value.
+        stored: what each synapse stores, shape `(outputs, inputs)`; for `Binary` and `Levels` the hidden value.
         weight: the weight that acts, same shape.
     """
 
