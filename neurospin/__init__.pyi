@@ -69,6 +69,7 @@ from .target import Report as Report
 from .target import Target as Target
 from .target import check as check
 from .target import deploy as deploy
+from .target import export as export
 from .target import targets as targets
 from .types import time_first as time_first
 from .weights import Binary as Binary

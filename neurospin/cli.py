@@ -83,17 +83,33 @@ def config(
 
 
 @app.command()
-def export(folder: Run, output: Output = None) -> None:
-    """Write the network of a run as a NIR file (default: RUN/network.nir)."""
+def export(
+    source: Annotated[Path, typer.Argument(help="A run folder, or a NIR file.", metavar="RUN|GRAPH.nir")],
+    to: Annotated[
+        str, typer.Option("--to", help="nir, or the name of an exporter: c writes an integer program.")
+    ] = "nir",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File (nir) or folder; default RUN/network.nir or beside it.")
+    ] = None,
+    dt: Dt = None,
+) -> None:
+    """Write the network of a run as a NIR file, or a graph as a program: `--to c` gives C99 without floats or heap."""
+    from neurospin import target as seam
     from neurospin.files import existing
     from neurospin.graph.build import to_graph
-    from neurospin.graph.file import write
+    from neurospin.graph.file import read, write
     from neurospin.runs.checkpoint import load
 
-    network = load(existing(existing(folder, "folder") / "network.safetensors"))
-    place = output or folder / "network.nir"
-    write(place, to_graph(network))
-    typer.echo(str(place))
+    if source.is_file():
+        graph, place = read(source), source
+    else:
+        graph = to_graph(load(existing(existing(source, "folder") / "network.safetensors")))
+        place = source / "network.nir"
+    if to == "nir":
+        write(output or place, graph)
+        typer.echo(str(output or place))
+    else:
+        typer.echo(str(seam.export(graph, to, output or place.with_name(f"{place.stem}-{to}"), dt=dt)))
 
 
 @app.command()

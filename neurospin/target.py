@@ -1,4 +1,4 @@
-"""The seam between a graph and what runs it: `Target`, `Report`, `Problem`, `targets()`, `deploy()`.
+"""The seam between a graph and what runs it: `Target`, `Report`, `Problem`, `targets()`, `deploy()`, `export()`.
 
 neurospin finds targets through the entry-point group `neurospin.targets`; it never imports them by
 path. A third party adds a target by publishing a package with one entry point that loads an object
@@ -8,19 +8,25 @@ with `name`, `check` and `run`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import nir
 import numpy as np
 
-from neurospin.errors import TargetError, unknown_name
+from neurospin.errors import OutputError, TargetError, unknown_name
+from neurospin.files import write_text
 from neurospin.graph.contract import check_input, check_record, resolve_dt
 from neurospin.graph.repair import repaired
 
 GROUP = "neurospin.targets"
+EXPORTERS = "neurospin.exporters"
+
+Exporter = Callable[[nir.NIRGraph, float], Mapping[str, str]]
+"""Makes text files, by name, from a graph and its step in seconds; registered in the group `neurospin.exporters`."""
 
 
 @dataclass(frozen=True)
@@ -243,3 +249,43 @@ def deploy(
         raise TargetError(f"{chosen.name}: {first.node or 'graph'}", first.limit, first.value + more, first.fix)
     options = {"record": wanted} if wanted else {}
     return chosen.run(graph, array, dt=step, seed=seed, **options)
+
+
+def export(graph: nir.NIRGraph, form: str | Exporter, folder: str | Path, *, dt: float | None = None) -> Path:
+    """Write a graph in another form, for example as a C program.
+
+    Args:
+        graph: a NIR graph.
+        form: name of a registered exporter (`"c"`: integer C99), or an exporter.
+        folder: where the files go; made where it is missing. A folder that holds anything else than an earlier
+            export is refused.
+        dt: step in seconds; default, the one that the graph records.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UnknownName: no package registers that form.
+        GraphError: the graph records no `dt` and none was given.
+        TargetError: the graph cannot be written so.
+        OutputError: the folder cannot be used.
+    """
+    if isinstance(form, str):
+        entries = {entry.name: entry for entry in entry_points(group=EXPORTERS)}
+        if form not in entries:
+            raise unknown_name("export", form, entries, "form")
+        exporter: Exporter = entries[form].load()
+    else:
+        exporter = form
+    place = Path(folder)
+    made = exporter(graph, resolve_dt(graph, dt))
+    held = {entry.name for entry in place.iterdir()} if place.is_dir() else set()
+    if held and not held >= set(made):
+        raise OutputError(str(place), "an empty or a new folder", f"one with {min(held)}", "choose another")
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(str(place), "a folder that can be made", str(error.strerror), "choose another") from error
+    for name, text in made.items():
+        write_text(place / name, text)
+    return place

@@ -17,7 +17,7 @@ def test_the_wheel_is_whole(tmp_path):
     names = set(zipfile.ZipFile(wheel).namelist())
     wanted = {
         "neurospin/__init__.pyi", "neurospin/py.typed", "neurospin/report/report.html.j2", "neurospin/cli.py",
-        "hardware_targets/py.typed", "hardware_targets/lava/worker.py",
+        "hardware_targets/py.typed", "hardware_targets/lava/worker.py", "hardware_targets/c/main.c",
     }  # fmt: skip
     assert wanted <= names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"neurospin", "hardware_targets"}
