@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from hardware_targets.loihi import emulator
+from hardware_targets.loihi import emulator, fractions
 from hardware_targets.loihi.program import Population, Program, Projection
 
 
@@ -161,18 +163,44 @@ def test_decays_cut_towards_zero_for_both_signs() -> None:
         assert voltages_of(one_neuron(0, 0, v0=start, dv=410, vth=100), [0, 0])[1] == expected
 
 
-def test_samples_do_not_meet_and_parts_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("whole", [True, False])
+def test_samples_do_not_meet_and_parts_change_nothing(whole: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(3)
-    program = random_program(rng)
-    spikes = (rng.random((30, 7, 5)) < 0.4).astype(np.uint8)
-    whole = emulator.run(program, spikes, ("a", "b"), ("b",))
-    monkeypatch.setattr(emulator, "CHUNK_BYTES", 2 * 8 * 30 * 4)
+    program = replace(random_program(rng), whole=whole)
+    spikes = (rng.random((30, 37, 5)) < 0.4).astype(np.uint8)
+    together = emulator.run(program, spikes, ("a", "b"), ("b",))
+    monkeypatch.setattr(fractions, "CHUNK_BYTES", 2 * 8 * 30 * 4)
     parts = emulator.run(program, spikes, ("a", "b"), ("b",))
-    alone = emulator.run(program, spikes[:, 4:5], ("a", "b"), ("b",))
-    assert np.array_equal(whole.spikes["b"], parts.spikes["b"])
-    assert np.array_equal(whole.voltages["b"], parts.voltages["b"])
-    assert np.array_equal(whole.voltages["b"][:, 4:5], alone.voltages["b"])
-    assert whole.operations == parts.operations
+    for sample in (0, 4, 15, 16, 36):
+        alone = emulator.run(program, spikes[:, sample : sample + 1], ("a", "b"), ("b",))
+        assert np.array_equal(together.voltages["b"][:, sample : sample + 1], alone.voltages["b"])
+    assert np.array_equal(together.spikes["b"], parts.spikes["b"])
+    assert np.array_equal(together.voltages["b"], parts.voltages["b"])
+    assert together.operations == parts.operations
+    assert together.spikes["b"].any()
+
+
+def test_sparse_wide_and_delayed_projections_equal_scalar_integers() -> None:
+    """Lists instead of rows, sums beyond 15 bits, populations that are no multiple of eight."""
+    rng = np.random.default_rng(0)
+    few = rng.integers(-120, 120, (19, 300)) * 2 * (rng.random((19, 300)) < 0.05)
+    many = rng.integers(0, 256, (19, 300))
+    for exponent, delay in ((2, 0), (-3, 5)):
+        synapses = (
+            Projection("input", "n", few, exponent, delay),
+            Projection("input", "n", many, -6, 0),
+            Projection("n", "n", -rng.integers(0, 256, (19, 19)), 1, delay),
+        )
+        neurons = population("n", 19, du=900, dv=200, vth=9000)
+        program = Program(1e-3, "input", (300,), "n", (19,), (neurons,), synapses, ())
+        spikes = (rng.random((40, 2, 300)) < 0.5).astype(np.uint8)
+        result = emulator.run(program, spikes, ("n",), ("n",), ("n",))
+        for sample in range(2):
+            fired, voltages = scalar_run(program, spikes[:, sample])
+            assert np.array_equal(result.spikes["n"][:, sample], fired["n"])
+            assert np.array_equal(result.voltages["n"][:, sample], voltages["n"])
+        assert 0.01 < result.spikes["n"].mean() < 0.9
+        assert np.array_equal(np.where(result.spikes["n"], 0, result.before_reset["n"]), result.voltages["n"])
 
 
 def test_operations_are_counted_spike_by_spike() -> None:

@@ -1,9 +1,7 @@
-"""The chip's integer arithmetic, vectorised over samples and neurons; equal to lava-nc 0.10 bit by bit.
+"""Runs a program as the chip does; equal to lava-nc 0.10 bit by bit: its spikes, its voltages.
 
-All integers are held in float64, which is exact below 2⁵³: a decay is then one product and one
-`trunc`, and sums over synapses run as matrix products (in float32 where every partial sum stays below
-2²⁴, which is exact too). A population outside every loop gets its whole input in one product over time
-and samples; the members of a loop take one product for each step.
+Whole numbers run in a compiled loop (`kernel`); programs with fractions, which tell the causes of a difference
+apart, in numpy (`fractions`).
 """
 
 from __future__ import annotations
@@ -12,14 +10,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
-from hardware_targets.loihi import limits
-from hardware_targets.loihi.program import Population, Program, Projection
+from hardware_targets.loihi import fractions, limits
+from hardware_targets.loihi.program import INTEGERS, Program, Projection
 
-CHUNK_BYTES = 64 << 20
-"""Memory that the currents of one population may take; larger batches run in parts."""
+SPARSE = 8
+"""Projections with less than one weight in so many are kept as lists."""
 
 
 @dataclass(frozen=True)
@@ -56,180 +52,113 @@ def run(
         before_reset: names of populations whose voltages before the reset are wanted.
     """
     record, voltages, before_reset = tuple(record), tuple(voltages), tuple(before_reset)
+    if _fits(program):
+        return _whole(program, spikes, record, voltages, before_reset)
     steps, batch, _ = spikes.shape
-    widest = max(population.size for population in program.populations)
-    part = max(1, CHUNK_BYTES // (8 * steps * widest))
-    pieces = [_run(program, spikes[:, i : i + part], record, voltages, before_reset) for i in range(0, batch, part)]
-    return Emulation(
-        {name: np.concatenate([p.spikes[name] for p in pieces], axis=1) for name in record},
-        {name: np.concatenate([p.voltages[name] for p in pieces], axis=1) for name in voltages},
-        {key: sum(p.operations[key] for p in pieces) for key in pieces[0].operations},
-        {name: np.concatenate([p.before_reset[name] for p in pieces], axis=1) for name in before_reset},
-    )
+    given, kept, met = fractions.run(program, spikes, voltages, before_reset)
+    counts = {name: array.sum(axis=(0, 1), dtype=np.float64) for name, array in given.items()}
+    found = {name: given[name].astype(np.uint8) for name in record}
+    return Emulation(found, kept, _operations(program, counts, steps * batch), met)
 
 
-def _run(
+def _fits(program: Program) -> bool:
+    """Whether all numbers are whole and no sum leaves 32 bits; every compiled program without fractions does."""
+    arrays = [getattr(p, key) for p in program.populations for key in INTEGERS]
+    if not program.whole or any(a.dtype.kind != "i" for a in (*arrays, *(p.weights for p in program.projections))):
+        return False
+    for population in program.populations:
+        arriving = [p for p in program.projections if p.target == population.name]
+        sums = [_most(p).astype(np.float64) * 2.0 ** (limits.SHIFT + max(p.exponent, 0)) for p in arriving]
+        if np.sum(sums, axis=0).max(initial=0) > 2**30 or np.abs(population.bias).max(initial=0) > 2**30:
+            return False
+        if max(np.abs(population.u0).max(initial=0), np.abs(population.v0).max(initial=0)) > 2**23:
+            return False
+    return True
+
+
+def _most(projection: Projection) -> np.ndarray:
+    return np.abs(projection.weights.astype(np.int64)).sum(axis=1)
+
+
+def _whole(
     program: Program,
     spikes: np.ndarray,
     record: tuple[str, ...],
     voltages: tuple[str, ...],
     before_reset: tuple[str, ...],
 ) -> Emulation:
-    steps, batch, _ = spikes.shape
-    given = {program.input: np.ascontiguousarray(spikes, np.float32)}
-    kept: dict[str, np.ndarray] = {}
-    met: dict[str, np.ndarray] = {}
-    synapses = {
-        name: [_Synapses(p, program.whole) for p in program.projections if p.target == name] for name in _names(program)
-    }
-    for component in _components(program):
-        members = []
-        for name in component:
-            population = program.population(name)
-            outer = [s for s in synapses[name] if s.source not in component]
-            inner = [s for s in synapses[name] if s.source in component]
-            current = np.zeros((steps, batch, population.size))
-            for synapse in outer:
-                synapse.add_all(given[synapse.source], current)
-            given[name] = np.zeros((steps, batch, population.size), np.float32)
-            kind = np.int32 if program.whole else np.float64
-            for names, arrays in ((voltages, kept), (before_reset, met)):
-                if name in names:
-                    arrays[name] = np.zeros((steps, batch, population.size), kind)
-            wait = 0 if program.wound_back else population.depth
-            members.append(
-                _Neurons(
-                    population, batch, current, given[name], kept.get(name), met.get(name), inner, program.whole, wait
-                )
+    from hardware_targets.loihi import kernel  # numba takes a second to load
+
+    steps, batch, inputs = spikes.shape
+    populations = program.populations
+    index = {program.input: 0, **{p.name: i for i, p in enumerate(populations, 1)}}
+    bounds = np.cumsum([0, inputs, *(p.size for p in populations)])
+    neurons = np.concatenate(
+        [
+            np.stack(
+                [
+                    p.u0, p.v0, p.bias, p.vth * (1 << limits.SHIFT),
+                    limits.DECAY_ONE - p.du - 1, limits.DECAY_ONE - p.dv,
+                ]
             )
-        for t in range(steps):
-            for neurons in members:
-                for synapse in neurons.inner:
-                    synapse.add_step(given[synapse.source], t, neurons.current[t])
-            for neurons in members:
-                neurons.step(t)
-    operations = _operations(program, given, steps * batch)
-    return Emulation({name: given[name].astype(np.uint8) for name in record}, kept, operations, met)
+            for p in populations
+        ],
+        axis=1,
+    ).astype(np.int32)  # fmt: skip
+    waits = np.array([0 if program.wound_back else p.depth for p in populations])
+    projections, rows, (starts, targets, values) = _synapses(program, index)
+    wide = max([0, *(int(_most(p).max(initial=0)) for p in program.projections)]) >= 1 << 15
+    sums = np.zeros(max(p.size for p in populations), np.int32 if wide else np.int16)
+    at, arrays = np.full((3, len(populations)), -1), []
+    for row, (names, kind) in enumerate(((record, np.uint8), (voltages, np.int32), (before_reset, np.int32))):
+        width = 0
+        for name in dict.fromkeys(names):
+            at[row, index[name] - 1] = width
+            width += program.population(name).size
+        arrays.append(np.zeros((steps, batch, width), kind))
+    fired = np.zeros(bounds[-1], np.int64)
+    given = np.ascontiguousarray(spikes, np.uint8)
+    ring = 1 + int(projections[:, kernel.LAG].max(initial=1))
+    emitted, after, before = arrays
+    kernel.run(
+        given, bounds, waits, neurons, projections, rows, starts, targets, values, sums, ring, emitted, after, before,
+        at, fired,
+    )  # fmt: skip
+
+    def views(row: int, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+        columns = {name: int(at[row, index[name] - 1]) for name in names}
+        return {name: arrays[row][..., c : c + program.population(name).size] for name, c in columns.items()}
+
+    counts = {name: fired[bounds[i] : bounds[i + 1]].astype(np.float64) for name, i in index.items()}
+    return Emulation(
+        views(0, record), views(1, voltages), _operations(program, counts, steps * batch), views(2, before_reset)
+    )
 
 
-def _names(program: Program) -> list[str]:
-    return [population.name for population in program.populations]
+def _synapses(program: Program, index: dict[str, int]) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, ...]]:
+    """All projections as the kernel reads them: what they are, rows of weights by source, and lists for the sparse."""
+    table, dense, lists = [], [], []
+    widest = max(p.size for p in program.populations)
+    used = [0, 0]
+    for p in program.projections:
+        weights = np.ascontiguousarray(p.weights.T, np.int16)
+        full = bool(np.count_nonzero(weights) * SPARSE >= weights.size)
+        table.append([index[p.source], index[p.target], 1 + p.delay, p.exponent, int(full), used[full]])
+        used[full] += len(weights)
+        if full:
+            dense.append(np.pad(weights, ((0, 0), (0, widest - weights.shape[1]))))
+        else:
+            lists.append(weights)
+    rows = np.concatenate(dense) if dense else np.zeros((0, widest), np.int16)
+    lengths = [np.count_nonzero(weights, axis=1) for weights in lists]
+    starts = np.concatenate([[0], *lengths]).cumsum()
+    targets = np.concatenate([np.zeros(0, np.int64), *(np.nonzero(weights)[1] for weights in lists)]).astype(np.int32)
+    values = np.concatenate([np.zeros(0, np.int16), *(weights[weights != 0] for weights in lists)])
+    return np.array(table, np.int64).reshape(-1, 6), rows, (starts, targets, values)
 
 
-def _components(program: Program) -> list[list[str]]:
-    """Populations in groups: those of a loop together, sources before targets."""
-    names = _names(program)
-    index = {name: i for i, name in enumerate(names)}
-    links = [(index[p.source], index[p.target]) for p in program.projections if p.source in index]
-    rows, columns = [a for a, _ in links], [b for _, b in links]
-    graph = coo_matrix((np.ones(len(links)), (rows, columns)), shape=(len(names), len(names)))
-    count, label = connected_components(graph, directed=True, connection="strong")
-    after = {(int(label[a]), int(label[b])) for a, b in links if label[a] != label[b]}
-    waiting, ordered = list(range(count)), []
-    while waiting:
-        ready = next(c for c in waiting if not any(b == c and a in waiting for a, b in after))
-        waiting.remove(ready)
-        ordered.append([name for name in names if label[index[name]] == ready])
-    return ordered
-
-
-class _Synapses:
-    """One projection, ready for products."""
-
-    def __init__(self, projection: Projection, whole: bool) -> None:
-        self.source = projection.source
-        self.lag = 1 + projection.delay
-        self.cut = min(projection.exponent, 0) if whole else 0
-        unit = 2.0 ** (limits.SHIFT + projection.exponent) if self.cut == 0 else 1.0
-        weights = np.asarray(projection.weights, np.float64)
-        integers = projection.weights.dtype.kind == "i"
-        exact = integers and np.abs(weights).sum(axis=1).max(initial=0) < 2**24
-        # a power of two as common factor leaves every partial sum as exact as it was
-        self.weights = np.ascontiguousarray((weights * unit).T, np.float32 if exact else np.float64)
-
-    def add_all(self, spikes: np.ndarray, current: np.ndarray) -> None:
-        """Add what arrives over the whole sequence, `(time, batch, target)`."""
-        steps, batch, size = spikes.shape
-        if self.lag < steps:
-            sums = spikes[: steps - self.lag].reshape(-1, size).astype(self.weights.dtype, copy=False) @ self.weights
-            current[self.lag :] += self._shift(sums).reshape(steps - self.lag, batch, -1)
-
-    def add_step(self, spikes: np.ndarray, t: int, current: np.ndarray) -> None:
-        """Add what arrives at step `t`, `(batch, target)`."""
-        if t >= self.lag:
-            current += self._shift(spikes[t - self.lag].astype(self.weights.dtype, copy=False) @ self.weights)
-
-    def _shift(self, sums: np.ndarray) -> np.ndarray:
-        if self.cut:
-            np.floor(np.multiply(sums, 2.0**self.cut, out=sums), out=sums)
-            sums *= 1 << limits.SHIFT
-        return sums
-
-
-@dataclass
-class _Neurons:
-    """One population with its state and its currents, ready to be stepped."""
-
-    population: Population
-    batch: int
-    current: np.ndarray
-    spikes: np.ndarray
-    voltages: np.ndarray | None
-    before_reset: np.ndarray | None
-    inner: list[_Synapses]
-    whole: bool
-    wait: int
-    u: np.ndarray = field(init=False)
-    v: np.ndarray = field(init=False)
-
-    def __post_init__(self) -> None:
-        p = self.population
-        shape = (self.batch, p.size)
-        self.u = np.array(np.broadcast_to(p.u0, shape), np.float64)
-        self.v = np.array(np.broadcast_to(p.v0, shape), np.float64)
-        self.keep_u = (limits.DECAY_ONE - p.du - 1) / limits.DECAY_ONE
-        self.keep_v = (limits.DECAY_ONE - p.dv) / limits.DECAY_ONE
-        self.bias = p.bias.astype(np.float64)
-        self.threshold = (p.vth * (1 << limits.SHIFT)).astype(np.float64)
-        self.fired = np.empty(shape, bool)
-
-    def step(self, t: int) -> None:
-        if t < self.wait:
-            return
-        u, v = self.u, self.v
-        np.multiply(u, self.keep_u, out=u)
-        np.multiply(v, self.keep_v, out=v)
-        if self.whole:
-            np.trunc(u, out=u)
-            np.trunc(v, out=v)
-        u += self.current[t]
-        if self.whole:
-            self._wrap(u)
-        v += u
-        v += self.bias
-        if self.whole:
-            np.clip(v, -limits.STATE, limits.STATE, out=v)
-        if self.before_reset is not None:
-            np.copyto(self.before_reset[t], v, casting="unsafe")
-        np.greater(v, self.threshold, out=self.fired)
-        np.copyto(v, 0.0, where=self.fired)
-        np.copyto(self.spikes[t], self.fired)
-        if self.voltages is not None:
-            np.copyto(self.voltages[t], v, casting="unsafe")
-
-    @staticmethod
-    def _wrap(u: np.ndarray) -> None:
-        """Beyond 2²³ a current comes in again from the other end, once; −2²³ itself does, 2²³ does not."""
-        bound = limits.STATE + 1
-        if u.max() > bound or u.min() <= -bound:
-            high, low = u > bound, u <= -bound
-            u[high] -= 2 * bound
-            u[low] += 2 * bound
-
-
-def _operations(program: Program, given: dict[str, np.ndarray], updates: int) -> dict[str, float]:
+def _operations(program: Program, counts: dict[str, np.ndarray], updates: int) -> dict[str, float]:
     """Counted work of a run."""
-    counts = {name: array.sum(axis=(0, 1), dtype=np.float64) for name, array in given.items()}
     synaptic = sum(float(counts[p.source] @ (p.weights != 0).sum(axis=0)) for p in program.projections)
     return {
         "synaptic": synaptic,
