@@ -245,7 +245,16 @@ def test_the_choice_of_library_is_measured(monkeypatch):
     assert not gemm._measure()  # however fast: it is not accurate
 
 
-def test_the_count_stops_at_the_first_excess():
-    x = np.ones((4, 70), np.float32)
-    assert gather.count(x, 280) == 280 and gather.count(x, 279) == -1
-    assert gather.count(np.zeros((0, 3), np.float32), 0) == 0
+def test_spikes_are_listed_up_to_a_share_and_nothing_but_ones():
+    x = np.zeros((4, 70), np.float32)
+    x[[0, 0, 1, 3, 3, 3], [0, 63, 69, 5, 64, 65]] = 1
+    index, start = gather.find(x, 6 / 280)
+    assert index.tolist() == [0, 63, 69, 5, 64, 65] and start.tolist() == [0, 2, 3, 3, 6]
+    assert gather.find(x, 5 / 280) is None and gather.find(np.ones((4, 70), np.float32), 0.99) is None
+    assert len(gather.find(np.ones((4, 70), np.float32), 1.0)[0]) == 280
+    assert gather.find(np.zeros((0, 3), np.float32), 0.2)[0].size == 0
+    for place in (1, 66):  # inside and beyond a whole vector
+        for wrong in (0.5, -1.0, 2.0, np.nan, np.inf):
+            x[2, place] = wrong
+            assert gather.find(x, 1.0) is None
+        x[2, place] = 0

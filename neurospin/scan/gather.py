@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from llvmlite import ir
-from numba import extending, int32, njit, types
+from numba import extending, njit, types
 
 LANES = 64
 _TILE = 16
@@ -37,69 +37,99 @@ def _data(context: Any, builder: Any, kind: Any, array: Any) -> Any:
     return context.make_array(kind)(context, builder, array).data
 
 
-@intrinsic
-def add_rows(typing: Any, table: Any, index: Any, start: Any, stop: Any, begin: Any, total: Any) -> Any:
-    """`total = begin + Σ table[index[q]]` for `start ≤ q < stop`; table (n, LANES) and all else float32, contiguous."""
-    signature = types.void(table, index, start, stop, begin, total)
+def _adder(lanes: int) -> Any:
+    """Make the inner loop for the first `lanes` columns of a table, a multiple of 16."""
 
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        rows, order, given, out = (_data(context, builder, signature.args[i], args[i]) for i in (0, 1, 4, 5))
-        word = ir.IntType(64)
-        vector = ir.VectorType(ir.FloatType(), _TILE)
-        offsets = [ir.Constant(word, n) for n in range(0, LANES, _TILE)]
+    @intrinsic
+    def add(typing: Any, table: Any, index: Any, start: Any, stop: Any, begin: Any, total: Any) -> Any:
+        signature = types.void(table, index, start, stop, begin, total)
 
-        def place(base: Any, offset: Any) -> Any:
-            return builder.bitcast(builder.gep(base, [offset]), vector.as_pointer())
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            rows, order, given, out = (_data(context, builder, signature.args[i], args[i]) for i in (0, 1, 4, 5))
+            word = ir.IntType(64)
+            vector = ir.VectorType(ir.FloatType(), _TILE)
+            offsets = [ir.Constant(word, n) for n in range(0, lanes, _TILE)]
 
-        def load(pointer: Any) -> Any:
-            value = builder.load(pointer)
+            def place(base: Any, offset: Any) -> Any:
+                return builder.bitcast(builder.gep(base, [offset]), vector.as_pointer())
+
+            def load(pointer: Any) -> Any:
+                value = builder.load(pointer)
+                value.align = 4
+                return value
+
+            before = [load(place(given, offset)) for offset in offsets]
+            entry = builder.block
+            loop, done = builder.append_basic_block("rows"), builder.append_basic_block("end")
+            builder.cbranch(builder.icmp_signed("<", args[2], args[3]), loop, done)
+            builder.position_at_end(loop)
+            q = builder.phi(word)
+            sums = [builder.phi(vector) for _ in offsets]
+            row = builder.mul(builder.sext(builder.load(builder.gep(order, [q])), word), ir.Constant(word, LANES))
+            after = [
+                builder.fadd(total, load(place(rows, builder.add(row, offset))))
+                for total, offset in zip(sums, offsets, strict=True)
+            ]
+            following = builder.add(q, ir.Constant(word, 1))
+            q.add_incoming(args[2], entry)
+            q.add_incoming(following, loop)
+            builder.cbranch(builder.icmp_signed("<", following, args[3]), loop, done)
+            builder.position_at_end(done)
+            results = []
+            for first, total, last, offset in zip(before, sums, after, offsets, strict=True):
+                result = builder.phi(vector)
+                for phi in (total, result):
+                    phi.add_incoming(first, entry)
+                    phi.add_incoming(last, loop)
+                results.append((result, offset))
+            for result, offset in results:
+                builder.store(result, place(out, offset)).align = 4
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return add
+
+
+add_rows = _adder(LANES)
+"""`total = begin + Σ table[index[q]]` for `start ≤ q < stop`; table (n, LANES) and all else float32, contiguous."""
+
+add_first = _adder(_TILE)
+"""The same for the first 16 columns of the table only."""
+
+
+@kernel
+def table(rows: int) -> np.ndarray:
+    """Zeros `(rows, LANES)` that begin with a line of the cache, so that no vector lies across two."""
+    space = np.zeros(rows * LANES + _TILE, np.float32)
+    first = (-(space.ctypes.data // 4)) % _TILE
+    return space[first : first + rows * LANES].reshape((rows, LANES))
+
+
+def _mask(comparison: str, number: float) -> Any:
+    """Make a function of a contiguous float32 row and a first neuron: bit k compares `row[first + k]`."""
+
+    @intrinsic
+    def mask(typing: Any, row: Any, first: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            vector = ir.VectorType(ir.FloatType(), 64)
+            base = _data(context, builder, signature.args[0], args[0])
+            value = builder.load(builder.bitcast(builder.gep(base, [args[1]]), vector.as_pointer()))
             value.align = 4
-            return value
+            compare = builder.fcmp_unordered if comparison == "!=" else builder.fcmp_ordered  # NaN ≠ 0 and NaN ≠ 1
+            bits = compare(comparison, value, ir.Constant(vector, [number] * 64))
+            return builder.bitcast(bits, ir.IntType(64))
 
-        before = [load(place(given, offset)) for offset in offsets]
-        entry = builder.block
-        loop, done = builder.append_basic_block("rows"), builder.append_basic_block("end")
-        builder.cbranch(builder.icmp_signed("<", args[2], args[3]), loop, done)
-        builder.position_at_end(loop)
-        q = builder.phi(word)
-        sums = [builder.phi(vector) for _ in offsets]
-        row = builder.mul(builder.sext(builder.load(builder.gep(order, [q])), word), ir.Constant(word, LANES))
-        after = [
-            builder.fadd(total, load(place(rows, builder.add(row, offset))))
-            for total, offset in zip(sums, offsets, strict=True)
-        ]
-        following = builder.add(q, ir.Constant(word, 1))
-        q.add_incoming(args[2], entry)
-        q.add_incoming(following, loop)
-        builder.cbranch(builder.icmp_signed("<", following, args[3]), loop, done)
-        builder.position_at_end(done)
-        results = []
-        for first, total, last, offset in zip(before, sums, after, offsets, strict=True):
-            result = builder.phi(vector)
-            for phi in (total, result):
-                phi.add_incoming(first, entry)
-                phi.add_incoming(last, loop)
-            results.append((result, offset))
-        for result, offset in results:
-            builder.store(result, place(out, offset)).align = 4
-        return context.get_dummy_value()
+        return types.int64(row, first), generate
 
-    return signature, generate
+    return mask
 
 
-@intrinsic
-def fired(typing: Any, row: Any, first: Any) -> Any:
-    """Bit k is set where `row[first + k] ≠ 0`, for 64 neurons; row is contiguous float32."""
+fired = _mask("!=", 0.0)
+"""Bit k is set where `row[first + k] ≠ 0`, for 64 neurons."""
 
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        vector = ir.VectorType(ir.FloatType(), 64)
-        base = _data(context, builder, signature.args[0], args[0])
-        value = builder.load(builder.bitcast(builder.gep(base, [args[1]]), vector.as_pointer()))
-        value.align = 4
-        bits = builder.fcmp_unordered("!=", value, ir.Constant(vector, [0.0] * 64))
-        return builder.bitcast(bits, ir.IntType(64))
-
-    return types.int64(row, first), generate
+ones = _mask("==", 1.0)
+"""Bit k is set where `row[first + k] = 1`, for 64 neurons."""
 
 
 @intrinsic
@@ -113,53 +143,50 @@ def lowest(typing: Any, bits: Any) -> Any:
 
 
 @kernel
-def count(x: np.ndarray, most: int) -> int:
-    """How many entries of x (rows, n) are 1; −1 if one is neither 0 nor 1, or if more than `most` are."""
-    total = 0
-    for r in range(x.shape[0]):
-        row, some, ones = x[r], int32(0), int32(0)
-        for j in range(row.size):
-            some += int32(row[j] != F(0))
-            ones += int32(row[j] == F(1))
-        total += some
-        if some != ones or total > most:
-            return -1
-    return int(total)
+def rows(x: np.ndarray, index: np.ndarray, start: np.ndarray) -> int:
+    """Fill `index` and `start` (rows + 1) from x (rows, n) in one pass; how many entries of x are 1.
 
-
-@kernel
-def rows(x: np.ndarray, index: np.ndarray, start: np.ndarray) -> None:
-    """Fill `index` (as many as `count` said) and `start` (rows + 1) from x (rows, n)."""
-    n, whole = 0, x.shape[1] - x.shape[1] % 64
+    `index` has a row's room more than may be filled. −1: an entry is neither 0 nor 1, or there is no more room.
+    """
+    n, whole, most = 0, x.shape[1] - x.shape[1] % 64, index.size - x.shape[1]
     start[0] = 0
     for r in range(x.shape[0]):
         row = x[r]
         for first in range(0, whole, 64):
             bits = fired(row, first)
+            if bits != ones(row, first):
+                return -1
             while bits:
                 index[n] = first + lowest(bits)
                 n += 1
                 bits &= bits - 1
         for j in range(whole, row.size):
             if row[j] != F(0):
+                if row[j] != F(1):
+                    return -1
                 index[n] = j
                 n += 1
+        if n > most:
+            return -1
         start[r + 1] = n
+    return n
 
 
 @kernel
 def columns(index: np.ndarray, start: np.ndarray, by: np.ndarray, first: np.ndarray) -> None:
     """The rows `by` (as long as `index`) in which each neuron fired, ascending; neuron j's begin at `first[j]`."""
+    neurons = index.view(np.uint32)  # unsigned, because numba tests signed places for < 0
     first[:] = 0
     for q in range(start[-1]):
-        first[index[q] + 1] += 1
+        first[neurons[q] + 1] += 1
     for j in range(first.size - 1):
         first[j + 1] += first[j]
     place = first[:-1].copy()
     for r in range(start.size - 1):
         for q in range(start[r], start[r + 1]):
-            by[place[index[q]]] = r
-            place[index[q]] += 1
+            j = neurons[q]
+            by[place[j]] = r
+            place[j] += 1
 
 
 @kernel
@@ -178,20 +205,23 @@ def forward(
     index: np.ndarray, start: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray, low: int, high: int
 ) -> None:
     """`y[r] = b + Σ W[:, j]` for outputs low … high − 1 (low a multiple of LANES); weight (outputs, inputs)."""
-    table = np.zeros((weight.shape[1], LANES), np.float32)
+    copy = table(weight.shape[1])
     offset, total = np.zeros(LANES, np.float32), np.empty(LANES, np.float32)
     for block in range(low, high, LANES):
         width = min(LANES, high - block)
         if width < LANES:
-            table[:] = F(0)
-        pack(weight, block, table)
+            copy[:] = F(0)
+        pack(weight, block, copy)
         offset[:width] = bias[block : block + width]
         for r in range(start.size - 1):
             out = y[r, block : block + width]
             if width == LANES:
-                add_rows(table, index, start[r], start[r + 1], offset, out)
+                add_rows(copy, index, start[r], start[r + 1], offset, out)
             else:
-                add_rows(table, index, start[r], start[r + 1], offset, total)
+                if width <= _TILE:
+                    add_first(copy, index, start[r], start[r + 1], offset, total)
+                else:
+                    add_rows(copy, index, start[r], start[r + 1], offset, total)
                 for k in range(width):  # a loop, because numba assigns a slice slowly
                     out[k] = total[k]
 
@@ -202,18 +232,21 @@ def weight_gradient(
 ) -> None:
     """`dW[:, j] = Σ g[r]` over the rows in which j fired, for outputs low … high − 1; dW (outputs, inputs)."""
     inputs = first.size - 1
-    table = np.zeros((g.shape[0], LANES), np.float32)
+    copy = table(g.shape[0])
     zero, sums = np.zeros(LANES, np.float32), np.empty((_TILE, LANES), np.float32)
     for block in range(low, high, LANES):
         width = min(LANES, high - block)
         for r in range(g.shape[0]):
-            row, copy = g[r, block : block + width], table[r]
+            row, line = g[r, block : block + width], copy[r]
             for k in range(width):
-                copy[k] = row[k]
+                line[k] = row[k]
         for left in range(0, inputs, _TILE):
             right = min(left + _TILE, inputs)
             for j in range(left, right):
-                add_rows(table, by, first[j], first[j + 1], zero, sums[j - left])
+                if width <= _TILE:
+                    add_first(copy, by, first[j], first[j + 1], zero, sums[j - left])
+                else:
+                    add_rows(copy, by, first[j], first[j + 1], zero, sums[j - left])
             for k in range(width):
                 row = gradient[block + k]
                 for j in range(left, right):
@@ -222,12 +255,9 @@ def weight_gradient(
 
 def find(x: np.ndarray, densest: float) -> Rows | None:
     """The spikes of x (rows, n); `None` if an entry is neither 0 nor 1, or more than a share `densest` is 1."""
-    number = count(x, int(densest * x.size))
-    if number < 0:
-        return None
-    index, start = np.empty(number, np.int32), np.empty(len(x) + 1, np.int64)
-    rows(x, index, start)
-    return index, start
+    index, start = np.empty(int(densest * x.size) + x.shape[1], np.int32), np.empty(len(x) + 1, np.int64)
+    number = rows(x, index, start)
+    return None if number < 0 else (index[:number], start)
 
 
 def multiply(spikes: Rows, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
