@@ -193,3 +193,18 @@ def test_a_recurrent_network_is_cut_anywhere_with_its_gradients():
         strict=True,
     ):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-4)
+
+
+def test_torchs_threads_take_large_steps(monkeypatch):
+    torch.manual_seed(2)
+    given, threads = case(synapse=True, own=True, learn=True), torch.get_num_threads()
+    wanted = leaves(*given)
+    alone = gradients(recurrent_scan(*given, voltage=True), wanted)
+    monkeypatch.setattr("neurospin.scan.recurrent._SHARED", 0)
+    torch.set_num_threads(2)
+    try:
+        shared = gradients(recurrent_scan(*given, voltage=True), wanted)
+    finally:
+        torch.set_num_threads(threads)
+    for a, b in zip(alone, shared, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5 * float(b.abs().max()))

@@ -33,7 +33,8 @@ intrinsic: Any = extending.intrinsic
 kernel: Any = njit(error_model="numpy", nogil=True, cache=True)
 
 
-def _data(context: Any, builder: Any, kind: Any, array: Any) -> Any:
+def data(context: Any, builder: Any, kind: Any, array: Any) -> Any:
+    """Where an array begins, for code that an intrinsic makes."""
     return context.make_array(kind)(context, builder, array).data
 
 
@@ -45,7 +46,7 @@ def _adder(lanes: int) -> Any:
         signature = types.void(table, index, start, stop, begin, total)
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            rows, order, given, out = (_data(context, builder, signature.args[i], args[i]) for i in (0, 1, 4, 5))
+            rows, order, given, out = (data(context, builder, signature.args[i], args[i]) for i in (0, 1, 4, 5))
             word = ir.IntType(64)
             vector = ir.VectorType(ir.FloatType(), _TILE)
             offsets = [ir.Constant(word, n) for n in range(0, lanes, _TILE)]
@@ -113,7 +114,7 @@ def _mask(comparison: str, number: float) -> Any:
     def mask(typing: Any, row: Any, first: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             vector = ir.VectorType(ir.FloatType(), 64)
-            base = _data(context, builder, signature.args[0], args[0])
+            base = data(context, builder, signature.args[0], args[0])
             value = builder.load(builder.bitcast(builder.gep(base, [args[1]]), vector.as_pointer()))
             value.align = 4
             compare = builder.fcmp_unordered if comparison == "!=" else builder.fcmp_ordered  # NaN ≠ 0 and NaN ≠ 1

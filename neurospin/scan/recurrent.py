@@ -15,6 +15,9 @@ from neurospin.scan.reference import step
 from neurospin.surrogate import ArcTan, Smooth
 from neurospin.types import State
 
+_SHARED = 2**23
+"""Multiplications of one step of the backward pass from which torch's threads are worth their start."""
+
 _NAMES = ("decay", "gain", "leak", "threshold", "reset", "synapse_decay", "synapse_gain")
 
 
@@ -129,37 +132,42 @@ class _Recurrent(torch.autograd.Function):
         if torch.is_grad_enabled():  # a second derivative is wanted
             return _again(ctx, gradients)
         from neurospin.scan import recurrent_cpu
+        from neurospin.scan.panels import panels
 
         d, needs = ctx.dynamics, ctx.needs_input_grad
-        gs = (torch.zeros_like(s) if gradients[0] is None else gradients[0]).contiguous().numpy()
+        gs = (torch.zeros_like(s) if gradients[0] is None else gradients[0]).contiguous()
         later, current = (
             x.new_zeros(x.shape[1:]) if g is None else g.clone(memory_format=torch.contiguous_format)
             for g in gradients[1:3]
         )
         arctan = d.surrogate.slope if isinstance(d.surrogate, ArcTan) else 0.0
-        slope = u.numpy() if arctan else d.surrogate.derivative(u - d.threshold).numpy()
+        slope = u if arctan else d.surrogate.derivative(u - d.threshold)
         gu, gi, gx = (
-            (torch.empty_like(s) for _ in range(3)) if len(i) else (torch.empty_like(s), i, torch.empty_like(s))
+            (torch.empty_like(s) for _ in range(3)) if len(i) else (torch.empty_like(s), s, torch.empty_like(s))
         )
-        lam = torch.zeros_like(s) if gradients[3] is None else gradients[3].contiguous()  # dL/dv of every step
-        direct, last = lam.numpy(), later.clone()
-        returned = torch.zeros_like(last)
-        arrays = [t.detach().numpy() for t in (s, u, gu, gx)]
-        back, table, memory = returned.numpy(), ctx.table.numpy(), (later.numpy(), current.numpy())
-        for t in range(len(s) - 1, -1, -1):
-            s_t, u_t, gu_t, gx_t = (a[t] for a in arrays)
-            if gradients[3] is not None:
-                memory[0][:] += direct[t]
+        lam = None if gradients[3] is None else gradients[3].contiguous()  # dL/dv of every step
+        last, returned = later.clone(), torch.zeros_like(later)
+        arrays = [t.detach().numpy() for t in (gs, s[:0] if lam is None else lam, slope, s, u, gu, gi, gx)]
+        w, back = weight.detach().contiguous(), returned.numpy()
+
+        def steps(low: int, high: int, packed: np.ndarray) -> None:
+            g, direct, slopes, spikes, before, *results = (a[low:high] for a in arrays)
             recurrent_cpu.backward(
-                gs[t], back, np.float32(arctan), slope[t], s_t, u_t, table, d.reset is not None, d.reset_gradient,
-                len(i) > 0, *memory, gu_t, gi[t].numpy() if len(i) else gu_t, gx_t,
+                g, direct, back, packed, np.float32(arctan), slopes, spikes, before, ctx.table.numpy(),
+                d.reset is not None, d.reset_gradient, len(i) > 0, later.numpy(), current.numpy(), *results,
             )  # fmt: skip
-            torch.mm(gx[t], weight, out=returned)
+
+        if torch.get_num_threads() > 1 and s.shape[1] * w.numel() > _SHARED:
+            for t in range(len(s) - 1, -1, -1):
+                steps(t, t + 1, panels(w[:, :0].numpy()))
+                torch.mm(gx[t], w, out=returned)
+        else:
+            steps(0, len(s), panels(w.numpy()))
         dw = _weight_gradient(gx, s) if needs[5] else None
         db = gx[1:].sum((0, 1)) if needs[6] else None
         coefficients = [None] * 7
         if any(needs[8:]):
-            coefficients = _coefficient_gradients(ctx, gu, gi, lam, last)
+            coefficients = _coefficient_gradients(ctx, gu, gi, torch.zeros_like(s) if lam is None else lam, last)
         return None, None, gx, current if synaptic is not None else None, later, dw, db, gx[0].clone(), *coefficients
 
 

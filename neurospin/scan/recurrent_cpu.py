@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from neurospin.scan.gather import LANES, F, add_rows, fired, kernel, lowest, pack
+from neurospin.scan.gather import LANES, F, add_rows, fired, kernel, lowest, pack, table
+from neurospin.scan.panels import times
 
 
 @kernel
@@ -32,7 +33,7 @@ def forward(
     """
     steps, batch, neurons = x.shape
     blocks = (neurons + LANES - 1) // LANES
-    tables = np.zeros((blocks, neurons, LANES), np.float32)
+    tables = table(blocks * neurons).reshape((blocks, neurons, LANES))
     for c in range(blocks):
         pack(weight, c * LANES, tables[c])
     offsets = np.zeros((blocks, LANES), np.float32)
@@ -47,9 +48,9 @@ def forward(
     for t in range(steps):
         if t > 0:
             for c in range(blocks):  # a block of W stays in the cache while every sample uses it
-                table, offset = tables[c], offsets[c]
+                rows, offset = tables[c], offsets[c]
                 for b in range(batch):
-                    add_rows(table, lists[b], 0, counts[b], offset, sums[b, c])
+                    add_rows(rows, lists[b], 0, counts[b], offset, sums[b, c])
         for b in range(batch):
             # loops over few arrays, because those become vector instructions
             total, xt, vb, st, ut = totals[b], x[t, b], v[b], s[t, b], u[t, b]
@@ -90,7 +91,7 @@ def forward(
 
 
 @kernel
-def backward(
+def _one_step_back(
     g: np.ndarray,
     returned: np.ndarray,
     arctan: float,
@@ -148,3 +149,41 @@ def backward(
         else:
             for n in range(du.size):
                 dx[n] = gain[n] * du[n]
+
+
+@kernel
+def backward(
+    g: np.ndarray,
+    direct: np.ndarray,
+    returned: np.ndarray,
+    packed: np.ndarray,
+    arctan: float,
+    slope: np.ndarray,
+    s: np.ndarray,
+    u: np.ndarray,
+    coefficients: np.ndarray,
+    to_value: bool,
+    through_reset: bool,
+    synaptic: bool,
+    later: np.ndarray,
+    current: np.ndarray,
+    gu: np.ndarray,
+    gi: np.ndarray,
+    gx: np.ndarray,
+) -> None:
+    """Back through all steps, for arrays `(time, batch, neurons)`.
+
+    `g` is the gradient of the spikes from outside, `direct` that of the voltages (it may have no steps), and
+    `returned` that of the last step's spikes through W. `packed` is W as `panels` gives it; where it has no
+    panels, `returned` is left as it was for the first step, so that a caller can go step by step. The rest is as
+    in `_one_step_back`.
+    """
+    for t in range(g.shape[0] - 1, -1, -1):
+        if direct.shape[0] > 0:
+            later += direct[t]
+        _one_step_back(
+            g[t], returned, arctan, slope[t], s[t], u[t], coefficients, to_value, through_reset, synaptic, later,
+            current, gu[t], gi[t], gx[t],
+        )  # fmt: skip
+        if packed.shape[0] > 0:
+            times(gx[t], packed, returned)
