@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from neurospin.errors import InputError
 from neurospin.plasticity.kernels import Settings, metaplastic_adam
-from neurospin.plasticity.rule import Rule
+from neurospin.plasticity.rule import Rule, check
 
 
 class Metaplastic(Rule):
@@ -25,8 +26,17 @@ class Metaplastic(Rule):
     `m = 0` is `torch.optim.Adam`, bit for bit. Give parameters that are not hidden values a group of
     their own with `m=0`: `Metaplastic([{"params": hidden}, {"params": others, "m": 0.0}], m=8.0)`.
 
+    Steps away from zero are not damped, so that pushes that say nothing make |h| grow for ever and freeze
+    the synapse. Two variants mend this: `symmetric` damps every step, and a finite `window` lets the hidden
+    value relax in every step as if only so many steps were remembered::
+
+        h ← h − h f(h) / window
+
+    which is the gradient of the divergence of `λ = m h` from even odds (Cottart et al., ICML 2026,
+    arXiv:2605.30198). Both concern only parameters with `m > 0`.
+
     Float32 values take one pass over memory in a compiled kernel, equal to plain torch up to rounding;
-    `m = 0` and other dtypes take plain torch (`neurospin.plasticity.kernels`).
+    `m = 0`, `symmetric` and other dtypes take plain torch (`neurospin.plasticity.kernels`).
 
     Source: Laborieux, Ernoult, Hirtzlin & Querlioz, Nature Communications 12:2549, 2021,
     doi:10.1038/s41467-021-22768-y. As in the paper, Adam's moments start afresh with every task.
@@ -39,6 +49,8 @@ class Metaplastic(Rule):
         betas: decays of Adam's moments, default (0.9, 0.999).
         eps: of Adam, default 1e-8.
         weight_decay: added to the gradient before Adam, default 0.
+        symmetric: damp steps away from zero too, default no.
+        window: memory in steps, default infinite.
     """
 
     citation = "Laborieux et al., Nature Communications 12:2549, 2021, doi:10.1038/s41467-021-22768-y"
@@ -54,12 +66,16 @@ class Metaplastic(Rule):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        symmetric: bool = False,
+        window: float = math.inf,
     ) -> None:
-        super().__init__(params, {"lr": lr, "m": m, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+        defaults = {"lr": lr, "m": m, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, {**defaults, "symmetric": symmetric, "window": window})
         for group in self.param_groups:
             for name in ("lr", "m", "eps", "weight_decay"):
                 if not (isinstance(group[name], int | float) and 0 <= group[name] < float("inf")):
                     raise InputError(f"Metaplastic.{name}", "a finite number >= 0", repr(group[name]), f"change {name}")
+            check("Metaplastic", window=(group["window"], 1, math.inf))
             if not all(0 <= beta < 1 for beta in group["betas"]):
                 raise InputError("Metaplastic.betas", "two numbers in [0, 1)", repr(group["betas"]), "change betas")
 
@@ -88,7 +104,10 @@ class Metaplastic(Rule):
             state["exp_avg_sq"] = torch.zeros_like(p)
         state["step"] += 1
         settings = Settings(
-            group["lr"], group["m"], group["betas"], group["eps"], group["weight_decay"], state["step"]
+            group["lr"], group["m"], group["betas"], group["eps"], group["weight_decay"], state["step"],
+            group["symmetric"],
         )  # fmt: skip
         assert p.grad is not None
         metaplastic_adam(p, p.grad, state["exp_avg"], state["exp_avg_sq"], settings)
+        if group["m"] and math.isfinite(group["window"]):
+            p.addcmul_(p, 1 - (p * group["m"]).tanh().square(), value=-1 / group["window"])

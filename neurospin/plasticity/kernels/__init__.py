@@ -28,6 +28,7 @@ class Settings:
         eps: added to the root of the second moment.
         weight_decay: times the hidden value, added to the gradient.
         step: which step since the moments were zero; the first is 1.
+        symmetric: whether steps away from zero are damped too.
     """
 
     lr: float
@@ -36,6 +37,7 @@ class Settings:
     eps: float
     weight_decay: float
     step: int
+    symmetric: bool = False
 
     @property
     def size(self) -> float:
@@ -51,10 +53,11 @@ class Settings:
 def metaplastic_adam(hidden: Tensor, gradient: Tensor, first: Tensor, second: Tensor, settings: Settings) -> None:
     """Update `hidden` and its moments `first` and `second` in place; see `neurospin.plasticity.Metaplastic`.
 
-    `m = 0`, dtypes other than float32, and values that are not contiguous take the reference, whose
+    `m = 0`, the symmetric variant, dtypes other than float32, and values that are not contiguous take the reference, whose
     operations are those of `torch.optim.Adam`. The kernels differ from it by float32 rounding.
     """
-    kernel = _kernel(hidden.device.type) if settings.m and _fits(hidden, gradient, first, second) else None
+    fused = settings.m and not settings.symmetric and _fits(hidden, gradient, first, second)
+    kernel = _kernel(hidden.device.type) if fused else None
     if kernel is None:
         reference.metaplastic_adam(hidden, gradient, first, second, settings)
     else:

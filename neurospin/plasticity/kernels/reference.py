@@ -23,5 +23,6 @@ def metaplastic_adam(hidden: Tensor, gradient: Tensor, first: Tensor, second: Te
     direction = first
     if settings.m:
         damping = torch.tanh(hidden * settings.m).square_().neg_().add_(1)
-        direction = torch.where(hidden * first > 0, first * damping, first)
+        damped = first * damping
+        direction = damped if settings.symmetric else torch.where(hidden * first > 0, damped, first)
     hidden.addcdiv_(direction, scale, value=-settings.size)

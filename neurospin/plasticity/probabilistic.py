@@ -1,0 +1,120 @@
+"""Probabilistic metaplasticity: a strong synapse is rewritten rarely, one device level at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neurospin.plasticity.levels import Levels, generator_for
+from neurospin.plasticity.rule import Rule, check
+from neurospin.plasticity.sampled import Params
+
+
+class ProbabilisticMetaplasticity(Rule):
+    """Weights on device levels; where the gathered error is large, one level is moved, with chance `e^(−m|w|)`.
+
+    Per synapse, with A the gathered gradient, m the metaplasticity and w the weight::
+
+        A ← A + g
+        where |A| > threshold:  with probability exp(−m |w|), one level against A;  A ← 0
+        where |g| > activity:   m ← min(m + growth, cap)
+
+    The weight is the mean of `devices` devices, of which one is written at a time, in turn. The paper
+    gathers the error per neuron and lets spike traces say which synapses are active; here, on any torch
+    model, each synapse's gradient does both.
+
+    Source: Zohora, Karia, Soures & Kudithipudi, Scientific Reports, 2024, doi:10.1038/s41598-024-78290-w.
+
+    Args:
+        params: parameters or groups of them; fresh values are rounded to the levels.
+        threshold: of the gathered gradient, default 0.1; 0 moves at every gradient that is not 0.
+        growth: of m per active step, default 6e-3; 0 leaves m at 0, so that every move is made.
+        cap: of m, default 10, in units of 1/weight.
+        activity: |g| above which a synapse is active, default 0.
+        levels: number of levels, default 17.
+        bound: last level, in units of the weight; default 1.
+        write_noise: standard deviation per write in units of the spacing, default 0.
+        devices: per synapse, default 1.
+        seed: of the draws.
+    """
+
+    citation = "Zohora et al., Scientific Reports, 2024, doi:10.1038/s41598-024-78290-w"
+    needs_task_boundaries = False
+    needs_task_id = False
+
+    def __init__(
+        self,
+        params: Params,
+        threshold: float = 0.1,
+        growth: float = 6e-3,
+        cap: float = 10.0,
+        activity: float = 0.0,
+        levels: int = 17,
+        bound: float = 1.0,
+        write_noise: float = 0.0,
+        devices: int = 1,
+        seed: int = 0,
+    ) -> None:
+        check(
+            "ProbabilisticMetaplasticity", threshold=(threshold, 0, math.inf), growth=(growth, 0, math.inf),
+            cap=(cap, 0, math.inf), activity=(activity, 0, math.inf), levels=(levels, 2, 2**31), devices=(devices, 1, 1000),
+        )  # fmt: skip
+        super().__init__(params, {"threshold": threshold, "growth": growth, "cap": cap, "activity": activity})
+        self.levels = Levels(levels, bound, write_noise)
+        self.devices = devices
+        self.generator = generator_for(self.param_groups, seed)
+        self.state_bits_per_synapse = devices * self.levels.bits + 64  # and A and m
+        with torch.no_grad():
+            for p in self.parameters():
+                lowest = torch.full((devices, *p.shape), -bound, dtype=p.dtype, device=p.device)
+                wanted = p.detach().clamp(-bound, bound).expand(devices, *p.shape)
+                self.state[p].update(
+                    device=self.levels.request(lowest, wanted, self.generator),
+                    gathered=torch.zeros_like(p),
+                    m=torch.zeros_like(p),
+                    turn=torch.zeros_like(p),
+                    writes=torch.zeros_like(p),
+                )
+                p.copy_(self.state[p]["device"].mean(0))
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """One update of every parameter that has a gradient."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    self._update(p, p.grad, group)
+        return loss
+
+    def _update(self, p: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[p]
+        state["gathered"] += gradient
+        asks = state["gathered"].abs() > group["threshold"]
+        draw = torch.rand(p.shape, generator=self.generator, device=p.device, dtype=p.dtype)
+        moves = asks & (draw < (-state["m"] * p.abs()).exp())
+        by = torch.where(moves, -state["gathered"].sign(), 0.0)
+        number = torch.arange(self.devices, device=p.device).view(-1, *([1] * p.dim()))
+        its_turn = number == state["turn"]
+        state["device"] = self.levels.move(state["device"], by * its_turn, self.generator)
+        state["turn"] = torch.where(moves, (state["turn"] + 1) % self.devices, state["turn"])
+        state["writes"] += moves
+        state["gathered"].masked_fill_(asks, 0.0)
+        active = gradient.abs() > group["activity"]
+        state["m"] = (state["m"] + active * group["growth"]).clamp(max=group["cap"])
+        p.copy_(state["device"].mean(0))
+
+    def extra_state(self) -> dict[str, Any]:
+        """Where the generator stands."""
+        return {"generator": self.generator.get_state()}
+
+    def load_extra_state(self, extra: dict[str, Any]) -> None:
+        """Take back what `extra_state` gave."""
+        self.generator.set_state(extra["generator"])
