@@ -93,6 +93,17 @@ def test_rectangular_kernels_that_nir_types_wrongly(tmp_path):
     assert told(tmp_path / "z.nir")[1] == ""
 
 
+def test_a_flattening_that_counts_the_batch(tmp_path):
+    pool = nir.SumPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0]))
+    flat = nir.Flatten({"input": np.array([2, 2, 3])}, 1, -1)
+    made = graph(pool, flat, nir.Linear(np.ones((3, 12), np.float32)), shape=[2, 4, 6], out=[3])
+    found, text = told(by_nir(tmp_path / "x.nir", made))
+    assert "n1.start_dim: 1, which counts the batch, read as 0" in text and shapes(found)["n1"] == (12,)
+    made = graph(pool, flat, nir.Linear(np.ones((2, 3, 6), np.float32)), shape=[2, 4, 6], out=[2, 3])
+    found, text = told(by_nir(tmp_path / "y.nir", made))  # one matrix a channel: it does not
+    assert text == "" and shapes(found)["n1"] == (2, 6)
+
+
 def test_an_image_told_the_other_way_round(tmp_path):
     conv = nir.Conv2d((20, 10), np.ones((1, 1, 3, 3), np.float32), 1, 1, 1, 1, np.zeros(1, np.float32))
     found, text = told(by_nir(tmp_path / "x.nir", graph(conv, shape=[1, 10, 20], out=[1, 10, 20])))

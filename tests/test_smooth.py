@@ -146,6 +146,9 @@ def test_the_smooth_mode_is_the_same_in_float32_loops_and_is_refused_where_it_me
     single = net(x).output.detach()
     assert float(single.min()) > 0 and float(single.max()) < 1
     torch.testing.assert_close(single, net.double()(x.double()).output.detach().float(), rtol=1e-5, atol=1e-6)
+    sharp = ns.Network({"w": ns.Dense(3, 4), "n": ns.LIF(4, r=8.0, surrogate=ns.Triangle(2))}, dt=1e-3)
+    again = ns.from_graph(ns.to_graph(sharp), surrogate=ns.Smooth(ns.ArcTan()))  # over what the graph records
+    assert again.neurons()["n"].surrogate == ns.Smooth(ns.ArcTan())
     with pytest.raises(ns.GraphError, match=r"rnn.surrogate: expected spikes, got Smooth"):
         ns.to_graph(net)
     for options in ({"refractory": 3e-3}, {"reset_delay": True}):

@@ -92,7 +92,7 @@ def from_graph(
         graph: any NIR graph: loops, nested graphs, several inputs and outputs.
         dt: step in seconds; default, the one that the graph records.
         learn: constants to be learned in every neuron that has them, for example `("tau_mem",)`.
-        surrogate: of every spiking node that records none (default `ArcTan()`).
+        surrogate: of every spiking node that records none (default `ArcTan()`); a `Smooth` one is taken for all.
 
     Raises:
         GraphError: the graph is malformed, records no step and none is given, counts time in another
@@ -119,6 +119,8 @@ def from_graph(
             continue
         given = next((sizes[s] for s in (*plan.sources[name], *plan.delayed[name])), sizes[name])
         options = {"surrogate": surrogate, **settings.get(name, {})}
+        if isinstance(surrogate, Smooth):
+            options["surrogate"] = surrogate
         blocks[name] = block_of(name, node, given, options, wanted, stored.get(name))
     known = {constant for block in blocks.values() if isinstance(block, Neuron) for constant in block.constants()}
     for constant in wanted:

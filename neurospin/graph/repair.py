@@ -137,6 +137,10 @@ def repair(graph: nir.NIRGraph, repairs: list[str]) -> None:
         told = own_shape(node)
         if given is not None:
             _types(name, node, given, square, repairs)
+            if isinstance(node, nir.Flatten):
+                _batch_axis(
+                    name, node, given, {_wanted(plan.nodes[b]) for b in plan.nodes if name in plan.sources[b]}, repairs
+                )
         if given is not None and told != given:
             if isinstance(node, nir.Output):
                 if told is None or not square or _squeezed(told) == _squeezed(given):
@@ -167,6 +171,16 @@ def _types(name: str, node: nir.NIRNode, given: tuple[int, ...], square: bool, r
                 repairs.append(f"{name}.input_type: {told} read as {given}")
             node.input_type = {"input": np.array(given)}
             node.__post_init__()
+
+
+def _batch_axis(
+    name: str, node: nir.Flatten, given: tuple[int, ...], wanted: set[tuple[int, ...] | None], repairs: list[str]
+) -> None:
+    """A flattening from axis 1 on that the next weights need from axis 0 on: it counts the batch, as torch does."""
+    if int(node.start_dim) == 1 and int(node.end_dim) == -1 and len(given) > 1 and wanted == {(math.prod(given),)}:
+        repairs.append(f"{name}.start_dim: 1, which counts the batch, read as 0")
+        node.start_dim = 0
+        node.__post_init__()
 
 
 def _inputs(graph: nir.NIRGraph, repairs: list[str]) -> None:
