@@ -2,6 +2,7 @@
 
 from neurospin.twins import behaviour as behaviour
 from neurospin.twins import ceilings as ceilings
+from neurospin.twins import geometry as geometry
 from neurospin.twins import scores as scores
 from neurospin.twins import variability as variability
 from neurospin.twins.ceilings import ceiling as ceiling

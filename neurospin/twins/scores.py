@@ -13,8 +13,7 @@ import numpy as np
 from scipy.special import gammaln, xlogy
 
 from neurospin.errors import InputError
-from neurospin.twins import ceilings
-from neurospin.twins.ceilings import average, checked, correlate, variance
+from neurospin.twins.ceilings import average, cc_max, checked, correlate, noise_variance, signal_power, variance
 
 
 def _paired(
@@ -158,7 +157,7 @@ def cc_norm(responses: np.ndarray, predictions: np.ndarray) -> np.ndarray:
     Source: Schoppe et al., Frontiers in Computational Neuroscience 10, 2016, doi:10.3389/fncom.2016.00010.
     """
     found, told = _paired(responses, predictions, per_repeat=False, repeats=2)
-    power = ceilings.signal_power(found)
+    power = signal_power(found)
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = np.sqrt(variance(average(found)) / np.where(power > 0, power, np.nan))
     return correlate(average(found), told) * ratio
@@ -174,7 +173,7 @@ def feve(responses: np.ndarray, predictions: np.ndarray) -> np.ndarray:
     Source: Cadena et al., PLoS Computational Biology 15, 2019, doi:10.1371/journal.pcbi.1006897.
     """
     found, told = _paired(responses, predictions, per_repeat=False, repeats=2)
-    noise = ceilings.noise_variance(found)
+    noise = noise_variance(found)
     explainable = variance(found.reshape(-1, found.shape[2])) - noise
     with np.errstate(invalid="ignore", divide="ignore"):
         error = _over(np.square(found - told))
@@ -230,5 +229,5 @@ def score(responses: np.ndarray, predictions: np.ndarray) -> Scores:
         average=average_correlation(found, told),
         bits_per_spike=bits_per_spike(found, told) if counts else unknown,
         d_squared=d_squared(found, told) if counts else unknown,
-        cc_max=ceilings.cc_max(found),
+        cc_max=cc_max(found),
     )
