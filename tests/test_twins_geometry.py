@@ -35,9 +35,9 @@ def test_crossnobis_is_its_definition_and_has_no_bias():
     ]  # fmt: skip
     np.testing.assert_allclose(geometry.crossnobis(x, precision), expected, rtol=1e-12)
     true = DRAW.standard_normal((6, 200))
-    noisy = true + 2 * np.random.default_rng(1).standard_normal((20, 6, 200))
-    np.testing.assert_allclose(geometry.crossnobis(noisy), geometry.rdm(true, "euclidean"), atol=0.15)
-    assert geometry.rdm(noisy[0], "euclidean").mean() > geometry.rdm(true, "euclidean").mean() + 6
+    noisy = true + np.random.default_rng(1).standard_normal((20, 6, 200))
+    np.testing.assert_allclose(geometry.crossnobis(noisy), geometry.rdm(true, "euclidean"), atol=0.2)
+    assert geometry.rdm(noisy[0], "euclidean").mean() > geometry.rdm(true, "euclidean").mean() + 1.8
     assert abs(geometry.crossnobis(noisy - true).mean()) < 0.03
 
 
@@ -125,11 +125,11 @@ def test_participation_ratio_by_leaving_out_every_sample():
         assert geometry.participation_ratio(x) == pytest.approx(9 * without_jackknife(x) - 8 * np.mean(fewer), rel=1e-9)
 
 
-def test_intrinsic_dimension_of_planes_in_space():
+def test_intrinsic_dimension_of_clouds_in_planes():
     draw = np.random.default_rng(0)
-    for dimension, tolerance in ((2, 0.15), (5, 0.3), (10, 0.9)):
-        x = draw.random((3000, dimension)) @ draw.standard_normal((dimension, 30))
-        assert geometry.two_nn(x) == pytest.approx(dimension, abs=tolerance)
+    for dimension in (2, 5, 10):
+        x = draw.standard_normal((3000, dimension)) @ np.linalg.qr(draw.standard_normal((30, dimension)))[0].T
+        assert geometry.two_nn(x) == pytest.approx(dimension, rel=0.06)
 
 
 def test_cross_validated_spectrum_is_the_planted_power_law():
@@ -198,7 +198,7 @@ def test_generalisation_across_conditions():
 @pytest.mark.data
 def test_inferior_temporal_cortex_of_monkeys_and_people():
     file = loadmat(shared_data("objects92") / "Kriegeskorte_Neuron2008_supplementalData.mat", simplify_cells=True)
-    monkey, human = (m["RDM"][np.triu_indices(92, 1)] for m in file["RDMs_mIT_hIT_fig1"])
+    monkey, human = (m["RDM"] for m in file["RDMs_mIT_hIT_fig1"])
     assert geometry.compare_rdms(monkey, human, "pearson") == pytest.approx(0.4912, abs=0.0005)
     assert geometry.compare_rdms(monkey, human, "spearman") == pytest.approx(0.4389, abs=0.0005)
     assert geometry.compare_rdms(monkey, human, "tau-a") == pytest.approx(0.3040, abs=0.0005)
