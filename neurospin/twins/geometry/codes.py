@@ -102,7 +102,7 @@ def capacity(values: np.ndarray, *, dichotomies: int = 50, seed: int = 0) -> flo
         seed: of labels and projections.
 
     Returns:
-        The capacity; a lower bound, `classes / units`, never reached, gives nan where even all units do not suffice.
+        The capacity; nan where not even all units suffice, so that it is below `classes / units`.
 
     Source: Chung, Lee & Sompolinsky, Physical Review X 8, 2018, doi:10.1103/PhysRevX.8.031003.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from neurospin.errors import InputError
 from neurospin.twins.geometry.checks import patterns
@@ -66,7 +66,7 @@ def two_nn(values: np.ndarray) -> float:
     Source: Facco et al., Scientific Reports 7, 2017, doi:10.1038/s41598-017-11873-y.
     """
     found = patterns(values, "two_nn", least=3)
-    distance, _ = cKDTree(found).query(found, k=3)
+    distance, _ = KDTree(found).query(found, k=3)
     if (distance[:, 1] == 0).any():
         raise InputError("two_nn", "samples that differ from each other", "equal ones", "keep one of each")
     return float((len(found) - 1) / np.log(distance[:, 2] / distance[:, 1]).sum())

@@ -95,7 +95,7 @@ def compare_rdms(first: np.ndarray, second: np.ndarray, method: str = "spearman"
     if method == "tau-a":
         pairs = len(a) * (len(a) - 1) / 2
         untied = [pairs - sum(k * (k - 1) / 2 for k in np.unique(x, return_counts=True)[1]) for x in (a, b)]
-        return float(kendalltau(a, b).statistic * np.sqrt(untied[0] * untied[1]) / pairs)
+        return float(kendalltau(a, b)[0] * np.sqrt(untied[0] * untied[1]) / pairs)
     raise InputError("compare_rdms.method", ", ".join(METHODS), repr(method), "choose one of them")
 
 
