@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from neurospin.errors import GraphError, InputError, unknown_name
 from neurospin.scan import Dynamics, Scan, membrane, scan
+from neurospin.scan.spec import coefficients, plain
 from neurospin.surrogate import Surrogate
 from neurospin.types import Spikes, State
 
@@ -38,7 +39,7 @@ class Neuron(nn.Module, ABC):
     Attributes:
         spiking: whether the output is spikes.
         node: the NIR primitive that says the same; `None` where NIR has none.
-        reset, reset_delay, reset_gradient, has_refractory, surrogate: of spiking neurons; see `Spiking`.
+        reset, reset_delay, reset_gradient, has_refractory, surrogate, memory: of spiking neurons; see `Spiking`.
     """
 
     spiking: ClassVar[bool] = False
@@ -48,6 +49,7 @@ class Neuron(nn.Module, ABC):
     reset_gradient: bool = False
     has_refractory: bool = False
     surrogate: Surrogate | None = None
+    memory: str = "float32"
 
     def __init__(
         self, size: int | tuple[int, ...], values: Mapping[str, Value], learn: Iterable[str], dt: float | None
@@ -56,6 +58,7 @@ class Neuron(nn.Module, ABC):
         self.size = (size,) if isinstance(size, int) else tuple(size)
         self.learn = tuple(learn)
         self.dt: float | None = None
+        self._known: tuple[tuple[Any, ...], Dynamics] | None = None
         self._names = tuple(values)
         for name in self.learn:
             if name not in values:
@@ -149,6 +152,23 @@ class Neuron(nn.Module, ABC):
             delayed_reset=self.reset_delay, reset_gradient=self.reset_gradient, surrogate=self.surrogate,
         )  # fmt: skip
 
+    def _dynamics(self) -> Dynamics:
+        """`dynamics()`, kept as long as every constant has the same value: most neurons never change."""
+        fixed = list(self._buffers.values())
+        if self.learn or not plain(self._buffers[self._names[0]]) or not all(
+            type(value) is Tensor and value.dtype == torch.float32 and value.is_cpu and not value.requires_grad
+            for value in fixed
+        ):  # fmt: skip
+            return self.dynamics()
+        options = self.dt, self.reset, self.reset_delay, self.reset_gradient, self.surrogate
+        key = (*options, *(value.numpy().tobytes() for value in fixed if value is not None))
+        if self._known is None or self._known[0] != key:
+            with torch.inference_mode(False), torch.no_grad():
+                dynamics = self.dynamics()
+                object.__setattr__(dynamics, "packed", coefficients(dynamics, self.size))
+            self._known = key, dynamics
+        return self._known[1]
+
     def to_nir(self, dt: float) -> nir.NIRNode:
         """The NIR node of this block.
 
@@ -194,7 +214,7 @@ class Neuron(nn.Module, ABC):
                 expected = f"{len(before)} of shape {tuple(before[0].shape)}"
                 raise InputError(f"{type(self).__name__}.state", expected, str(shapes), "give the state of this neuron")
             before = state
-        return scan(current, before, self.dynamics(), voltage=voltage)
+        return scan(current, before, self._dynamics(), voltage=voltage, memory=self.memory)
 
     def forward(self, current: Spikes, state: State | None = None) -> tuple[Tensor, State]:
         """Output `(time, batch, *neuron)` and the state after the last step; `None` is a fresh state."""

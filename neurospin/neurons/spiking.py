@@ -8,6 +8,7 @@ from typing import Any, ClassVar, TypedDict
 
 from neurospin.errors import InputError, unknown_name
 from neurospin.neurons.base import Neuron, Value
+from neurospin.scan.spec import MEMORY
 from neurospin.surrogate import ArcTan, Smooth, Surrogate
 
 RESETS = ("value", "subtract")
@@ -23,6 +24,7 @@ class SpikeOptions(TypedDict, total=False):
     reset_delay: bool
     reset_gradient: bool
     surrogate: Surrogate | None
+    memory: str
     learn: Iterable[str]
     dt: float | None
 
@@ -43,6 +45,9 @@ class Spiking(Neuron, ABC):
             `neurospin.scan`); default `False`. It cannot be exported.
         reset_gradient: whether the gradient also flows through the spike in the reset, default `False`.
         surrogate: derivative of the spike, default `ArcTan()`.
+        memory: what is kept for the backward pass besides the spikes: the voltages as `"float32"` (default)
+            or `"bfloat16"`, or only the input (`"recompute"`); see `neurospin.scan.scan`. It says how the
+            gradient is computed, not what the neuron does, and is not saved with it.
         learn: names of constants to be learned.
         dt: step in seconds; `Network` sets it.
     """
@@ -61,12 +66,16 @@ class Spiking(Neuron, ABC):
         reset_delay: bool = False,
         reset_gradient: bool = False,
         surrogate: Surrogate | None = None,
+        memory: str = "float32",
         learn: Iterable[str] = (),
         dt: float | None = None,
     ) -> None:
         kind = type(self).__name__
         if reset not in RESETS:
             raise unknown_name(f"{kind}.reset", reset, RESETS, "reset")
+        if memory not in MEMORY:
+            raise unknown_name(f"{kind}.memory", memory, MEMORY, "memory")
+        self.memory = memory
         self.reset, self.reset_delay, self.reset_gradient = reset, bool(reset_delay), bool(reset_gradient)
         self.surrogate = surrogate or ArcTan()
         every = {**values, "v_threshold": v_threshold, "v_reset": v_reset, "refractory": refractory}

@@ -178,6 +178,7 @@ def backward_kernel(spec: Spec, shared: bool, half: bool, voltage: bool) -> Call
     spiking, value, delayed, through = spec.spiking, spec.value, spec.delayed, spec.through
     synapse, adapt, refractory, learn, shape = spec.synapse, spec.adapt, spec.refractory, spec.learn, spec.shape
     rerun = spec.rerun
+    exact = not (half or adapt or refractory or delayed)
 
     @numba.njit(**OPTIONS)
     def backward(
@@ -273,8 +274,12 @@ def backward_kernel(spec: Spec, shared: bool, half: bool, voltage: bool) -> Call
                                 threshold = thresholds[j]
                                 if value:
                                     reset = resets[j]
-                            u, k, cot = ut[j], st[j], gst[j]
+                            u, cot = ut[j], gst[j]
                             d = u - threshold
+                            if exact:  # not read from memory again
+                                k = one if u > threshold else zero
+                            else:
+                                k = st[j]
                             if adapt:
                                 if not shared:
                                     fade, rise = fades[j], rises[j]

@@ -93,9 +93,9 @@ def backward(
     steps, batch, neurons = out.shape
     gx = pool.empty((steps, batch, neurons))
     gp = torch.zeros((ROWS if spec.learn else 0, batch, neurons))
-    gstates = [torch.zeros((batch, neurons)) for _ in states]
+    gstates = [torch.zeros((batch, neurons)) if spec.refractory else torch.empty((batch, neurons)) for _ in states]
     if not out.numel():
-        return [gx, gp, *gstates]
+        return [gx, gp, *(g.zero_() for g in gstates)]
     shape, p = _columns(out, p)
     flat = shape[1:]
     shared = p.shape[1] == 1

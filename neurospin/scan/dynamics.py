@@ -30,6 +30,7 @@ class Dynamics:
             value before it; the voltage is the one before the reset (snnTorch's default).
         reset_gradient: whether the gradient also flows through the spike in the reset.
         surrogate: derivative of the spike in the backward pass.
+        packed: the coefficients as the compiled loops read them, where the neuron keeps them.
     """
 
     decay: Tensor
@@ -45,6 +46,13 @@ class Dynamics:
     delayed_reset: bool = False
     reset_gradient: bool = False
     surrogate: Surrogate = field(default_factory=ArcTan)
+    packed: Tensor | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def rows(self) -> tuple[Tensor | None, ...]:
+        """The ten coefficients in the order of the compiled loops."""
+        return (self.decay, self.gain, self.leak, self.threshold, self.reset, self.synapse_decay, self.synapse_gain,
+                self.adapt_decay, self.adaptation, self.refractory)  # fmt: skip
 
     @property
     def states(self) -> int:

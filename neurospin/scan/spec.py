@@ -114,11 +114,17 @@ def slope(surrogate: Surrogate) -> float:
 def coefficients(d: Dynamics, size: tuple[int, ...]) -> Tensor:
     """Every coefficient of `d` in one array: `(ROWS, 1)` where all are shared, else `(ROWS, neurons)`."""
     zero = d.decay.new_zeros(())
-    rows = [
-        zero if row is None else row
-        for row in (d.decay, d.gain, d.leak, d.threshold, d.reset, d.synapse_decay, d.synapse_gain,
-                    d.adapt_decay, d.adaptation, d.refractory)
-    ]  # fmt: skip
+    rows = [zero if row is None else row for row in d.rows]
     if all(row.numel() == 1 for row in rows):
         return torch.stack([row.reshape(1) for row in rows])
     return torch.stack([row.expand(size).reshape(-1) for row in rows])
+
+
+def plain(tensor: Tensor | None) -> bool:
+    """Whether it is a tensor of numbers: no subclass, no compiler, no transform, nothing that watches operators."""
+    return (
+        not torch.compiler.is_compiling()
+        and type(tensor) is Tensor
+        and not torch._C._len_torch_dispatch_stack()
+        and not torch._C._are_functorch_transforms_active()
+    )
