@@ -6,6 +6,7 @@ Heavy packages are imported inside the commands, so that `neurospin --help` answ
 from __future__ import annotations
 
 import sys
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -305,10 +306,11 @@ def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def main() -> None:
-    """Entry point: errors in one line, a traceback only with `--debug`; exit status 1 for a fault in the input."""
+    """Entry point: errors and warnings in one line, a traceback only with `--debug`; exit status 1 for a fault in the input."""
     debug = "--debug" in sys.argv
     if debug:
         sys.argv.remove("--debug")
+    warnings.formatwarning = lambda message, *_, **__: f"neurospin: warning: {message}\n"
     try:
         app()
     except NeurospinError as error:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 
+import nir
 import numpy as np
 import pytest
 
@@ -53,6 +54,21 @@ def test_help_names_the_commands_without_loading_torch():
     for name in ("run", "resume", "export", "check", "deploy", "compare", "report", "targets", "doctor", "cite"):
         assert f"  {name} " in done.stdout
     assert done.stdout.strip().endswith("False False")
+
+
+def test_what_is_repaired_in_a_file_is_told_in_one_line(tmp_path):
+    one = np.ones(())
+    lif = nir.LIF(tau=0.02 * one, r=one, v_leak=0 * one, v_threshold=one, v_reset=0 * one)
+    nodes = {
+        "input": nir.Input({"input": np.array([3])}), "w": nir.Linear(np.ones((2, 3))), "n": lif,
+        "output": nir.Output({"output": np.array([2])}),
+    }  # fmt: skip
+    edges = [("input", "w"), ("w", "n"), ("n", "output")]
+    nir.write(tmp_path / "x.nir", nir.NIRGraph(nodes, edges, type_check=False), compression=None)
+    done = call("check", tmp_path / "x.nir", "--target", "loihi")
+    assert done.returncode == 0 and "fits loihi" in done.stdout
+    told = done.stderr.replace(str(tmp_path), "").strip()
+    assert told == "neurospin: warning: /x.nir: n: constants of shape () spread over (2,)"
 
 
 @pytest.mark.parametrize("target", ["reference", "loihi", "crossbar"])

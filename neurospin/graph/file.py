@@ -24,7 +24,7 @@ from neurospin.graph.check import FIELDS, NUMBERS, TIMES, shapes, validate
 from neurospin.graph.hdf5 import tree
 from neurospin.graph.metadata import escaped, from_file, put, to_file, unescaped
 from neurospin.graph.order import order
-from neurospin.graph.repair import GraphWarning, add_ports, complete, repair
+from neurospin.graph.repair import GraphWarning, add_ports, complete, repair, repaired
 
 
 def read(path: str | os.PathLike[str]) -> nir.NIRGraph:
@@ -151,12 +151,13 @@ def _make(name: str, kind: str, given: dict[str, Any]) -> nir.NIRNode:
 
 
 def write(path: str | os.PathLike[str], graph: nir.NIRGraph) -> None:
-    """Write a NIR file, whole or not at all; the same graph gives the same bytes.
+    """Write a NIR file, whole or not at all; the same graph gives the same bytes. It is repaired as by `read`.
 
     Raises:
         GraphError: the graph is malformed, or its metadata hold what a file cannot.
         OutputError: the file cannot be written.
     """
+    graph = repaired(graph)
     validate(graph)
     plan, found = order(graph), shapes(graph)
     given = {name: found[sources[0]] for name, sources in plan.sources.items() if sources}

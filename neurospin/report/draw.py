@@ -15,6 +15,7 @@ import numpy as np
 from neurospin.graph.check import TIMES, shapes, validate
 from neurospin.graph.contract import metadata
 from neurospin.graph.order import STATEFUL, order
+from neurospin.graph.repair import repaired
 from neurospin.report.layout import Layout, Line, arranged
 from neurospin.target import Problem, check
 
@@ -66,6 +67,7 @@ def draw(graph: nir.NIRGraph, target: str | None = None, *, engine: str | None =
         UnknownName: no such target, or no such engine.
         MissingDependency: Graphviz is asked for and not installed.
     """
+    graph = repaired(graph)
     validate(graph)
     problems = check(graph, target) if target is not None else []
     plan, found = order(graph), shapes(graph)
