@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from neurospin.errors import InputError
 from neurospin.synapses.base import Synapse
+from neurospin.synapses.sparse_conv import sparse_conv2d
 from neurospin.weights import Float, Weight
 
 Number = int | tuple[int, ...]
@@ -128,11 +129,16 @@ class Conv(Synapse, ABC):
         return self.kind.value(self.stored).reshape(len(self.stored), -1, *self.kernel_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """One convolution over time × batch."""
-        y = convolve(
-            x.reshape(-1, *self.input_size), self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
-        )  # fmt: skip
+        """One convolution over time × batch; `Conv2d` of very sparse spikes by events (`sparse_conv2d`)."""
+        frames, weight = x.reshape(-1, *self.input_size), self.weight
+        y = self._sparse(frames, weight)
+        if y is None:
+            y = convolve(frames, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
         return y.reshape(*x.shape[:2], *self.output_size)
+
+    def _sparse(self, frames: Tensor, weight: Tensor) -> Tensor | None:
+        """By events, or `None` where the dense convolution is to be taken."""
+        return None
 
     def arrays(self) -> dict[str, Any]:
         """The fields of the NIR node; a whole number where there is one axis."""
@@ -178,6 +184,12 @@ class Conv2d(Conv):
     """Convolution over two axes, `(channels, height, width)`; see `Conv` for the arguments."""
 
     axes = 2
+
+    def _sparse(self, frames: Tensor, weight: Tensor) -> Tensor | None:
+        if self.groups > 1 or self.padding == "same":  # torch pads "same" unequally on the two sides
+            return None
+        zeros = (0, 0) if isinstance(self.padding, str) else self.padding
+        return sparse_conv2d(frames, weight, self.bias, self.stride, zeros, self.dilation)  # type: ignore[arg-type]
 
     def to_nir(self) -> nir.NIRNode:
         """`nir.Conv2d`, with the output shape that nir 1.0.8 gets wrong for a rectangular kernel."""
