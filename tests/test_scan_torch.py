@@ -5,7 +5,7 @@ import torch
 from torch import multiprocessing
 
 import neurospin as ns
-from neurospin.scan import scan
+from neurospin.scan import _HAS, scan
 from neurospin.scan.fused import scan_backward, scan_forward
 from neurospin.scan.spec import coefficients, decode, spec
 from tests.test_scan import agree, gradients, problem, start
@@ -193,6 +193,17 @@ def test_wrong_names_are_told(options, words):
     n = block()
     with pytest.raises(ns.UnknownName, match=words):
         scan(torch.zeros(2, 1, 6), n.initial(1), n.dynamics(), **options)
+
+
+def test_triton_is_for_gpus(monkeypatch):
+    n = block()
+    monkeypatch.setenv("NEUROSPIN_SCAN", "cuda")
+    monkeypatch.setitem(_HAS, "cuda", False)
+    with pytest.raises(ns.MissingDependency, match="install torch for CUDA"):
+        n(torch.zeros(2, 1, 6))
+    monkeypatch.setitem(_HAS, "cuda", True)
+    with pytest.raises(ns.InputError, match="one for cpu, got 'cuda'"):
+        n(torch.zeros(2, 1, 6))
 
 
 def test_the_environment_forces_a_backend(monkeypatch):

@@ -35,9 +35,9 @@ from neurospin.scan.dynamics import membrane as membrane
 from neurospin.scan.spec import MEMORY
 from neurospin.types import State
 
-BACKENDS = ("reference", "cpu")
-_HAS = {"cpu": find_spec("numba") is not None}
-_INSTALL = {"cpu": "pip install numba"}
+BACKENDS = ("reference", "cpu", "cuda")
+_HAS = {"cpu": find_spec("numba") is not None, "cuda": find_spec("triton") is not None}
+_INSTALL = {"cpu": "pip install numba", "cuda": "install torch for CUDA, which brings Triton"}
 
 
 def scan(
@@ -61,9 +61,11 @@ def scan(
             `"float32"` (default) or `"bfloat16"` (half as much; the surrogate sees them rounded), or
             the input only (`"recompute"`, the same gradients). Neurons with adaptation or a refractory
             period always recompute.
-        backend: `"reference"` (plain torch, any device) or `"cpu"` (numba); default the environment variable
-            `NEUROSPIN_SCAN`, else `"cpu"` for tensors there. There is no kernel for GPUs yet. Float64, gradients of gradients,
-            and surrogates of your own are always computed by the reference.
+        backend: `"reference"` (plain torch, any device), `"cpu"` (numba) or `"cuda"` (Triton; tested in its
+            interpreter only, never yet on a GPU); default the environment variable `NEUROSPIN_SCAN`, else the
+            one for the device of `current`. Float64, gradients of gradients, and surrogates of your own are
+            always computed by the reference; on a GPU also refractory periods, delayed resets and
+            gradients of the coefficients.
 
     Raises:
         UnknownName: no such backend or memory.

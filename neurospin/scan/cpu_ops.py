@@ -15,7 +15,7 @@ from neurospin.scan import cpu, pool
 from neurospin.scan.spec import MEMORY, ROWS, Spec
 
 NARROW = 64
-SCRATCH = 1 << 18
+SCRATCH = 1 << 16
 PARALLEL = 1 << 20
 _NONE = {2: np.empty((1, 1), np.float32), 3: np.empty((1, 1, 1), np.float32)}
 
@@ -104,13 +104,13 @@ def backward(
     pn, before = _array(p, tuple(p.shape)), [_array(s, flat) for s in _states(spec, states)]
     gi1, ga1, _, gv1 = (_array(s, flat) for s in _states(spec, gends))
     gi0, ga0, _, gv0 = (_array(s, flat) for s in _states(spec, gstates))
-    xn = _array(x, shape)
+    xn, outn, keptn = _array(x, shape), _array(out, shape), _array(kept, shape)
     given = (_array(gs, shape), _array(gv, shape), gi1, ga1, gv1, _array(gx, shape), gi0, ga0, gv0,
              _array(gp, (ROWS, *flat)) if spec.learn else _NONE[3])  # fmt: skip
     steep = np.float32(slope)
 
     def stored(first: int, last: int) -> None:
-        kernel(xn, pn, steep, *before, _array(out, shape), _NONE[3], _array(kept, shape), *[_NONE[3]] * 3, *given,
+        kernel(xn, pn, steep, *before, outn, _NONE[3], keptn, *[_NONE[3]] * 3, *given,
                first, last, 0)  # fmt: skip
 
     def rerun(first: int, last: int) -> None:

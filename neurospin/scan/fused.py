@@ -65,6 +65,10 @@ def _(x, p, states, out, kept, steep, gs, gv, gends, code):  # type: ignore[no-u
 
 def _backend(like: Tensor) -> Any:
     """The kernels for the device of a tensor, imported when they are first used."""
+    if like.is_cuda:
+        from neurospin.scan import cuda
+
+        return cuda
     from neurospin.scan import cpu_ops
 
     return cpu_ops
@@ -311,7 +315,7 @@ def fused(current: Tensor, state: State, dynamics: Dynamics, *, voltage: bool, m
     wanted = mapped or (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (current, p, *state)))
     learn = mapped or (torch.is_grad_enabled() and p.requires_grad)
     how = spec(dynamics, voltage=voltage, memory=memory if wanted else "recompute", learn=learn)
-    if how is None or p.dtype != torch.float32:
+    if how is None or p.dtype != torch.float32 or (current.is_cuda and not _backend(current).supports(how)):
         return None
     neurons = prod(size)
     flat = len(size) == 1
