@@ -201,7 +201,7 @@ def check(graph: nir.NIRGraph, target: str | Target) -> list[Problem]:
     Raises:
         UnknownName: no package registers that name.
     """
-    graph = repaired(graph)
+    graph = repaired(graph) if isinstance(graph, nir.NIRGraph) else graph
     if not isinstance(target, str):
         return target.check(graph)
     entries = _entries()

@@ -136,6 +136,12 @@ def test_what_cannot_be_repaired_is_refused_as_before():
     made.nodes["w"] = nir.Linear(np.ones((8, 3), np.float32))
     with pytest.raises(ns.GraphError, match=r"^node w: expected input of shape \(3,\), got shape \(5,\)"):
         ns.simulate(made, spikes())
+    for use in (ns.simulate, ns.certify, ns.deploy):
+        with pytest.raises(ns.GraphError, match=r"^graph: expected a nir.NIRGraph, got str. Fix: read the file first"):
+            use("net.nir", spikes(), **({} if use is ns.simulate else {"target": "loihi"}))
+    with pytest.raises(ns.GraphError, match=r"^graph: expected a nir.NIRGraph, got NoneType"):
+        ns.from_graph(None)
+    assert ns.check(None, "reference") and ns.check("net.nir", "loihi")
     made = wide(thin(graph()))
     made.nodes["w"] = None
     assert ns.check(made, "reference")

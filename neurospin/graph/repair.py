@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import warnings
 from typing import Any
 
@@ -96,7 +97,14 @@ def add_ports(nodes: dict[str, nir.NIRNode], edges: list[tuple[str, str]], repai
 
 
 def repaired(graph: nir.NIRGraph) -> nir.NIRGraph:
-    """A graph in memory as `read` would give it: itself, or a copy that is repaired, with a `GraphWarning`."""
+    """A graph in memory as `read` would give it: itself, or a copy that is repaired, with a `GraphWarning`.
+
+    Raises:
+        GraphError: it is no graph.
+    """
+    if not isinstance(graph, nir.NIRGraph):
+        fix = "read the file first: neurospin.read(PATH)" if isinstance(graph, str | os.PathLike) else "give a graph"
+        raise GraphError("graph", "a nir.NIRGraph", type(graph).__name__, fix)
     repairs: list[str] = []
     try:
         result = _apart(graph)
