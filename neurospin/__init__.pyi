@@ -44,6 +44,8 @@ from .neurons import CubaLIF as CubaLIF
 from .neurons import Integrator as Integrator
 from .neurons import Neuron as Neuron
 from .neurons import Rate as Rate
+from .quantise import Quantised as Quantised
+from .quantise import quantise as quantise
 from .report.draw import draw as draw
 from .surrogate import ArcTan as ArcTan
 from .surrogate import FastSigmoid as FastSigmoid

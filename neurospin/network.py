@@ -138,7 +138,7 @@ class Network(nn.Module):
             if isinstance(block, Neuron) or (isinstance(block, Delay) and bool((block.delay > 0).all()))
         }
         names = [*self.inputs, *named, *self.outputs]
-        self._plan = topology(names, self.edges, self.inputs, remembering)
+        self.plan = topology(names, self.edges, self.inputs, remembering)
 
     @property
     def input_sizes(self) -> dict[str, tuple[int, ...]]:
@@ -191,9 +191,9 @@ class Network(nn.Module):
         given = self._given(x)
         neurons = list(self.neurons())
         out = execute(
-            self._plan,
+            self.plan,
             {
-                **{n: _part(block) for n, block in self.named_blocks()},
+                **{n: part(block) for n, block in self.named_blocks()},
                 **{n: _port(self._ports[n]) for n in self.outputs},
             },
             given,
@@ -235,7 +235,7 @@ class Network(nn.Module):
 
     def _takes_events(self, name: str) -> bool:
         """Whether all that reads an input is `Dense`, outside loops and with no other source."""
-        plan, blocks = self._plan, dict(self.named_blocks())
+        plan, blocks = self.plan, dict(self.named_blocks())
         outside = {g[0] for g, loop in zip(plan.components, plan.looped, strict=True) if not loop}
         return all(
             reader in outside and sources == [name] and isinstance(blocks.get(reader), Dense)
@@ -282,7 +282,7 @@ def _only(where: str, found: Mapping[str, T]) -> T:
     return next(iter(found.values()))
 
 
-def _part(block: Block) -> Part:
+def part(block: Block) -> Part:
     """A block as a part of an execution."""
     if isinstance(block, Neuron):
         return Part(

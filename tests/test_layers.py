@@ -16,7 +16,7 @@ ORDER = [
     {"graph"},
     {"frontends"},
     {"target"},
-    {"certificate"},
+    {"certificate", "quantise"},
     {"plasticity", "continual", "twins", "tasks", "data", "energy", "theory"},
     {"report"},
     {"runs"},

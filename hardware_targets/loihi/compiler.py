@@ -184,7 +184,7 @@ def _weight_notes(wire: Wire, matrix: np.ndarray, weights: quantise.Weights, sca
     largest = np.abs(matrix).max(axis=1, keepdims=True)
     relative = float(np.divide(off, largest, out=np.zeros_like(off), where=largest > 0).max())
     source = f"from {wire.source}"
-    if relative > 1e-9:
+    if relative > quantise.EXACT:
         what = f"weights {source} rounded to 8 bits: largest error, of the neuron's largest weight"
         notes.append({"node": wire.target, "what": what, "size": relative})
     zeroed = int(((weights.mantissas == 0) & (matrix != 0)).sum())
