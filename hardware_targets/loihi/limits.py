@@ -1,8 +1,8 @@
 """What the chip can hold, and what of a graph it cannot.
 
 Widths of weights, decays, thresholds, biases and states: the process models of lava-nc 0.10
-(`lava.proc.lif`, `lava.proc.dense`), which follow the chip's registers. Cores and neurons: Davies et
-al. 2018, "Loihi: a neuromorphic manycore processor with on-chip learning", doi:10.1109/MM.2018.112130359.
+(`lava.proc.lif`, `lava.proc.dense`), which follow the chip's registers. Delays of 6 bits: Davies et al. 2018, "Loihi:
+a neuromorphic manycore processor with on-chip learning", doi:10.1109/MM.2018.112130359. Cores: see `cores`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import math
 import nir
 import numpy as np
 
+from hardware_targets.loihi import cores
 from hardware_targets.loihi.wiring import POPULATION, Wiring, fold, node_shape
 from neurospin.errors import NeurospinError
 from neurospin.graph.contract import metadata
@@ -38,8 +39,6 @@ SHIFT = 6
 """Inputs and thresholds stand this many bits above the lowest bit of the voltage."""
 DELAY = 63
 """Largest extra delay of a synapse: 6 bits."""
-NEURONS_PER_CORE = 1024
-CORES = 128
 LINEAR = (
     nir.Input, nir.Output, nir.Affine, nir.Linear, nir.Scale, nir.Flatten, nir.Conv1d, nir.Conv2d,
     nir.SumPool2d, nir.AvgPool2d, nir.Delay,
@@ -76,13 +75,16 @@ def _check(graph: nir.NIRGraph, dt: float | None) -> list[Problem]:
     if recorded.get("reset") == "subtract":
         fix = "train with reset to a value (reset='value')"
         problems.append(Problem("", "reset to a value", "reset by subtraction", fix))
-    used = cores(nodes)
-    if used > CORES:
+    used = sum(math.ceil(np.prod(node_shape(n)) / cores.NEURONS) for n in nodes.values() if isinstance(n, POPULATION))
+    if used > cores.CORES:
         fix = "make the network smaller or spread it over chips"
-        problems.append(Problem("", f"{CORES} cores of {NEURONS_PER_CORE} neurons", f"{used} cores", fix))
+        problems.append(Problem("", f"{cores.CORES} cores of {cores.NEURONS} neurons", f"{used} cores", fix))
     if not problems:
         # without a step every delay is less than one, so that none is too long
-        problems = _delays(fold(graph, step if step is not None else math.inf))
+        wiring = fold(graph, step if step is not None else math.inf)
+        sizes = {name: int(np.prod(node_shape(node))) for name, node in wiring.nodes.items()}
+        links = [cores.Link(w.source, w.target, w.matrix != 0, w.held > w.back) for w in wiring.wires]
+        problems = _delays(wiring) + cores.problems(cores.partition(sizes, links))
     return problems
 
 
@@ -130,9 +132,3 @@ def _delays(wiring: Wiring) -> list[Problem]:
         return []
     node = next(w.target for w in wiring.wires if w.held == longest)
     return [Problem(node, f"delays of at most {DELAY} steps", f"{longest} steps", "shorten the delay")]
-
-
-def cores(nodes: dict[str, nir.NIRNode]) -> int:
-    """Cores that the neurons fill when each core holds neurons of one node."""
-    sizes = [int(np.prod(node_shape(node))) for node in nodes.values() if isinstance(node, POPULATION)]
-    return sum(math.ceil(size / NEURONS_PER_CORE) for size in sizes)

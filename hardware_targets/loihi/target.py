@@ -8,14 +8,13 @@ from typing import Any
 import nir
 import numpy as np
 
-from hardware_targets.loihi import limits
+from hardware_targets.loihi import cores, limits
 from hardware_targets.loihi.compiler import CAUSES, compile
 from hardware_targets.loihi.emulator import Emulation
 from hardware_targets.loihi.emulator import run as emulate
 from hardware_targets.loihi.program import Program
 from neurospin.errors import InputError
 from neurospin.graph.contract import check_input, check_record
-from neurospin.graph.order import flatten
 from neurospin.target import Problem, Report
 
 
@@ -107,11 +106,14 @@ def execute(
         population = program.population(name)
         flat = result.spikes[name] if population.spiking else population.voltage(result.voltages[name])
         outputs[name] = flat.astype(np.float32).reshape(steps, batch, *population.shape)
+    links = [cores.Link(p.source, p.target, p.weights != 0, p.delay > 0) for p in program.projections]
+    placed = cores.partition({p.name: p.size for p in program.populations}, links)
     info: dict[str, Any] = {
         "latency": {name: program.population(name).depth for name in wanted},
         "approximations": [dict(note) for note in program.approximations],
         "populations": {p.name: p.size for p in program.populations},
-        "cores": limits.cores(flatten(graph)[0]),
+        "cores": len(placed),
+        "partition": cores.summary(placed),
         "synapses": sum(int((p.weights != 0).sum()) for p in program.projections),
     }
     output = outputs[program.output].reshape(steps, batch, *program.output_shape)
