@@ -199,7 +199,7 @@ def _read(path: Path, job: Job) -> Emulation:
         with np.load(path, allow_pickle=False) as file:
             for kind, names, dtype in (
                 ("spikes", job.record, np.uint8),
-                ("voltages", job.voltages, np.int32),
+                ("voltages", job.voltages, np.int32 if job.program.whole else np.float64),
             ):
                 for name in names:
                     array = file[f"{kind}/{name}"]

@@ -5,7 +5,8 @@
 FOLDER/jobs.json is a list of folders under FOLDER. Each holds `program.json` and `program.npz` (the
 integers that `hardware_targets.loihi.program.save` wrote), `job.json` (`record`, `voltages`, `part`) and
 `input.npz` (`spikes`, zeros and ones, `(time, batch, size)`). Each gets `output.npz`: `spikes/NAME` (uint8) and
-`voltages/NAME` (int32, after the reset), `(time, batch, size)`. FOLDER/report.json says at the end
+`voltages/NAME` (int32, after the reset), `(time, batch, size)`. Where `program.json` says that the program is not whole,
+Lava's `floating_pt` runs it with the same fractions, and voltages are float64. FOLDER/report.json says at the end
 `{"ok": true, "lava": VERSION, "seconds": …}` or `{"ok": false, "error": "one line"}`.
 
 Samples lie side by side as neurons of their own (block-diagonal synapses), `part` of them in one run: they
@@ -72,19 +73,25 @@ def run_part(structure, arrays, spikes, record, voltages, folder):
 
     steps, batch, width = spikes.shape
     # Lava wants time last
-    source = Source(data=spikes.reshape(steps, batch * width).T.astype(np.int32))
+    whole = structure["whole"]
+    kind = np.int32 if whole else np.float64
+    source = Source(data=spikes.reshape(steps, batch * width).T.astype(kind))
     senders = {structure["input"]: source.s_out}
     receivers = {}
     for i, population in enumerate(structure["populations"]):
-        get = {key: np.tile(arrays[f"population/{i}/{key}"].astype(np.int32), batch) for key in STATE}
+        given = {key: arrays[f"population/{i}/{key}"] for key in STATE}
+        get = {key: np.tile(a.astype(kind), batch) for key, a in (given if whole else fractions(given)).items()}
         get["u"], get["v"] = get.pop("u0"), get.pop("v0")
         neurons = LIF(shape=(batch * population["size"],), **get)
         senders[population["name"]], receivers[population["name"]] = neurons.s_out, neurons
     for i, projection in enumerate(structure["projections"]):
-        synapses = connect(arrays[f"projection/{i}/weights"].astype(np.int32), projection, batch)
+        weights = arrays[f"projection/{i}/weights"].astype(kind)
+        if not whole:
+            weights, projection = weights * 2.0 ** (projection["exponent"] + 6), {**projection, "exponent": 0}
+        synapses = connect(weights, projection, batch)
         senders[projection["source"]].connect(synapses.s_in)
         synapses.a_out.connect(receivers[projection["target"]].a_in)
-    SpikeFile, SpikeFileModel, VoltageFile, VoltageFileModel = file_processes()
+    SpikeFile, SpikeFileModel, VoltageFile, VoltageFileModel = file_processes(kind)
     files, models = {}, {}
     for i, name in enumerate(record):
         files[f"spikes/{name}"] = (folder / f"spikes{i}.raw", np.uint8)
@@ -92,20 +99,29 @@ def run_part(structure, arrays, spikes, record, voltages, folder):
         senders[name].connect(sink.a_in)
         models[sink] = SpikeFileModel
     for i, name in enumerate(voltages):
-        files[f"voltages/{name}"] = (folder / f"voltages{i}.raw", np.int32)
+        files[f"voltages/{name}"] = (folder / f"voltages{i}.raw", kind)
         probe = VoltageFile(shape=receivers[name].v.shape, path=str(files[f"voltages/{name}"][0]))
         probe.state.connect_var(receivers[name].v)
         models[probe] = VoltageFileModel
     try:
-        config = Loihi1SimCfg(select_tag="fixed_pt", exception_proc_model_map=models)
+        config = Loihi1SimCfg(select_tag="fixed_pt" if whole else "floating_pt", exception_proc_model_map=models)
         source.run(condition=RunSteps(num_steps=steps), run_cfg=config)
     finally:
         source.stop()
     return {key: np.fromfile(path, dtype).reshape(steps, batch, -1) for key, (path, dtype) in files.items()}
 
 
-def file_processes():
-    """Lava processes that write spikes and voltages straight to a file, and their models.
+def fractions(given):
+    """Registers as Lava's floating-point neuron counts: decays of 1 or less, no exponents, no shift of the threshold."""
+    return {
+        "du": (given["du"] + 1) / 4096, "dv": given["dv"] / 4096, "vth": given["vth"] * 64.0,
+        "bias_mant": given["bias_mant"] * 2.0 ** given["bias_exp"], "bias_exp": 0 * given["bias_exp"],
+        "u0": given["u0"], "v0": given["v0"],
+    }  # fmt: skip
+
+
+def file_processes(kind):
+    """Lava processes that write spikes and voltages of this kind straight to a file, and their models.
 
     Lava's own sinks hand their buffers back one number at a time, which takes longer than the run.
     """
@@ -127,7 +143,7 @@ def file_processes():
     @requires(CPU)
     @tag("fixed_pt")
     class SpikeFileModel(PyLoihiProcessModel):
-        a_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
+        a_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, kind)
 
         def run_spk(self):
             append(self.proc_params["path"], self.a_in.recv().astype(np.uint8))
@@ -141,13 +157,13 @@ def file_processes():
     @requires(CPU)
     @tag("fixed_pt")
     class VoltageFileModel(PyLoihiProcessModel):
-        state: PyRefPort = LavaPyType(PyRefPort.VEC_DENSE, np.int32)
+        state: PyRefPort = LavaPyType(PyRefPort.VEC_DENSE, kind)
 
         def post_guard(self):
             return True
 
         def run_post_mgmt(self):
-            append(self.proc_params["path"], self.state.read().astype(np.int32))
+            append(self.proc_params["path"], self.state.read().astype(kind))
 
     return SpikeFile, SpikeFileModel, VoltageFile, VoltageFileModel
 
@@ -168,11 +184,11 @@ def connect(weights, projection, batch):
 
     exponent, delay = projection["exponent"], projection["delay"]
     if delay:
-        whole = np.kron(np.eye(batch, dtype=np.int32), weights)
+        whole = np.kron(np.eye(batch, dtype=weights.dtype), weights)
         return DelayDense(weights=whole, delays=np.full(whole.shape, delay), weight_exp=exponent)
     if batch == 1:
         return Dense(weights=weights, weight_exp=exponent)
-    whole = sparse.kron(sparse.eye(batch, dtype=np.int32), weights, format="csr").astype(np.int32)
+    whole = sparse.kron(sparse.eye(batch, dtype=weights.dtype), weights, format="csr").astype(weights.dtype)
     return Sparse(weights=whole, weight_exp=exponent, num_message_bits=1)
 
 

@@ -142,6 +142,7 @@ def save(program: Program, folder: Path) -> None:
     for i, projection in enumerate(program.projections):
         arrays[f"projection/{i}/weights"] = projection.weights
     structure = {
+        "whole": program.whole,
         "input": program.input,
         "inputs": int(np.prod(program.input_shape)),
         "populations": [{"name": p.name, "size": p.size} for p in program.populations],

@@ -8,6 +8,7 @@ the scale whose rounded weights lie closest to the true ones. Weights that are m
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import nir
@@ -114,6 +115,25 @@ def weights(neuron: Model, matrices: list[np.ndarray], depth: int) -> tuple[np.n
     """
     if not matrices:
         return _largest_scale(neuron, matrices, depth, HEADROOM), []
+    parts = [*vars(neuron).values(), *matrices]
+    key = hashlib.sha256(repr((depth, [m.shape for m in parts])).encode())
+    for array in parts:
+        key.update(np.ascontiguousarray(array, np.float64))
+    name = key.digest()
+    if name not in _searched:
+        if len(_searched) >= SEARCHES:
+            _searched.pop(next(iter(_searched)))
+        _searched[name] = _searched_for(neuron, matrices, depth)
+    scale, found = _searched[name]
+    return scale.copy(), list(found)
+
+
+SEARCHES = 32
+"""Populations whose scales are kept: a certificate compiles the same graph once for every cause."""
+_searched: dict[bytes, tuple[np.ndarray, list[Weights]]] = {}
+
+
+def _searched_for(neuron: Model, matrices: list[np.ndarray], depth: int) -> tuple[np.ndarray, list[Weights]]:
     for headroom, bits in EXACT_HEADROOMS:
         limit = _largest_scale(neuron, matrices, depth, headroom)
         scale, found, error = _round(neuron, limit, matrices, lowest=0, bits=bits)

@@ -1,37 +1,44 @@
-"""The emulator gives every spike and every voltage that lava-nc 0.10 `fixed_pt` gives."""
+"""The emulator gives every spike and every voltage that lava-nc 0.10 gives: 100 random graphs, 200 steps.
+
+Lava takes a second to start each network, so that many graphs run in one, side by side: their neurons are one
+population, their synapses one projection for each exponent, delay and sign, and they never meet. Our side runs
+each program alone.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import nir
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from hardware_targets.lava.client import Job, Lava, find_python
 from hardware_targets.loihi import emulator
 from hardware_targets.loihi.compiler import compile
-from hardware_targets.loihi.program import Population, Program, Projection
+from hardware_targets.loihi.program import INTEGERS, Population, Program, Projection
 
 PYTHON, REASON = find_python()
 pytestmark = pytest.mark.skipif(not PYTHON, reason=REASON)
-GRAPHS = 25
-STEPS, BATCH = 40, 3
+STEPS, GRAPHS, TOGETHER = 200, 100, 50
+FLOAT = ("start",)
+"""Fractions everywhere; the start is wound back as on the chip, because Lava cannot wait."""
 
 
-def neuron(kind: str, n: int, rng: np.random.Generator) -> nir.NIRNode:
-    r, leak = rng.uniform(0.5, 2.0, n), rng.uniform(-0.1, 0.1, n)
-    tau, threshold, reset = rng.uniform(2e-3, 3e-2, n), rng.uniform(0.5, 1.5, n), rng.uniform(-0.3, 0.2, n)
+def neuron(kind: str, shape: tuple[int, ...], rng: np.random.Generator) -> nir.NIRNode:
+    def uniform(low: float, high: float) -> np.ndarray:
+        return rng.uniform(low, high, shape)
+
+    r, leak, tau = uniform(0.5, 2.0), uniform(-0.1, 0.1), uniform(2e-3, 3e-2)
+    threshold, reset = uniform(0.5, 1.5), uniform(-0.3, 0.2)
     if kind == "IF":
         return nir.IF(1e3 * r, threshold, reset)
     if kind == "LIF":
         return nir.LIF(tau, r, leak, threshold, reset)
     if kind == "CubaLIF":
-        return nir.CubaLIF(rng.uniform(1e-3, 1e-2, n), tau, r, leak, threshold, reset)
+        return nir.CubaLIF(uniform(1e-3, 1e-2), tau, r, leak, threshold, reset)
     if kind == "CubaLI":
-        return nir.CubaLI(rng.uniform(1e-3, 1e-2, n), tau, r, leak)
+        return nir.CubaLI(uniform(1e-3, 1e-2), tau, r, leak)
     return nir.LI(tau, r, leak)
 
 
@@ -44,43 +51,57 @@ def synapses(sources: int, targets: int, style: str, bias: bool, rng: np.random.
     return nir.Affine(weight, rng.normal(0, 0.5, targets)) if bias else nir.Linear(weight)
 
 
-@st.composite
-def graphs(draw: st.DrawFn) -> nir.NIRGraph:
-    """One to three populations with loops within and across, skips, biases, with or without a readout."""
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    kinds = draw(st.lists(st.sampled_from(["LIF", "CubaLIF", "IF"]), min_size=1, max_size=3))
-    kinds += draw(st.sampled_from([[], ["LI"], ["CubaLI"]]))
-    style = draw(st.sampled_from(["normal", "binary", "positive"]))
-    sizes = [int(n) for n in rng.integers(2, 24, len(kinds) + 1)]
-    nodes: dict[str, Any] = {"input": nir.Input({"input": np.array([sizes[0]])})}
+def graph(rng: np.random.Generator) -> nir.NIRGraph:
+    """One to three populations, with loops within and across, skips, delays, biases; some begin with a convolution."""
+    kinds = [str(k) for k in rng.choice(["LIF", "CubaLIF", "IF"], rng.integers(1, 4))]
+    spiking = len(kinds)
+    kinds += [[], ["LI"], ["CubaLI"]][rng.integers(3)]
+    style = str(rng.choice(["normal", "binary", "positive"]))
+    sizes = [int(n) for n in rng.integers(2, 12, len(kinds) + 1)]
+    names = ["input", *(f"n{i}" for i in range(1, len(kinds) + 1))]
+    nodes: dict[str, nir.NIRNode] = {"input": nir.Input({"input": np.array([sizes[0]])})}
     edges: list[tuple[str, str]] = []
-    names = ["input"]
 
     def connect(source: int, target: int) -> None:
         middle = f"w{source}{target}"
-        nodes[middle] = synapses(sizes[source], sizes[target], style, draw(st.booleans()), rng)
-        edges.extend([(names[source], middle), (middle, names[target])])
+        nodes[middle] = synapses(sizes[source], sizes[target], style, bool(rng.integers(2)), rng)
+        start = names[source]
+        if rng.random() < 0.3:  # where it is not on a loop it lengthens the path, on a loop the loop
+            nodes[f"d{source}{target}"] = nir.Delay(np.full(sizes[source], 1e-3 * rng.integers(1, 4)))
+            edges.append((start, f"d{source}{target}"))
+            start = f"d{source}{target}"
+        edges.extend([(start, middle), (middle, names[target])])
 
-    for i, kind in enumerate(kinds, 1):
-        names.append(f"n{i}")
-        nodes[names[i]] = neuron(kind, sizes[i], rng)
+    first = 1
+    if rng.random() < 0.3:
+        side, stride, channels = 5, int(rng.integers(1, 3)), 2
+        out = (channels, (side - 3) // stride + 1, (side - 3) // stride + 1)
+        nodes["input"] = nir.Input({"input": np.array([1, side, side])})
+        weight, bias = rng.normal(0.3, 2.0, (channels, 1, 3, 3)), rng.normal(0, 0.3, channels)
+        nodes["conv"] = nir.Conv2d((side, side), weight, stride, 0, 1, 1, bias)
+        nodes["n1"] = neuron(kinds[0], out, rng)
+        nodes["flat"] = nir.Flatten({"input": np.array(out)}, 0, -1)
+        edges += [("input", "conv"), ("conv", "n1"), ("n1", "flat")]
+        if len(kinds) == 1:
+            kinds, spiking = [*kinds, "LIF"], 2
+            sizes, names = [*sizes, 5], [*names, "n2"]
+        names[1], sizes[1], first = "flat", int(np.prod(out)), 2
+    for i in range(first, len(kinds) + 1):
+        nodes[names[i]] = neuron(kinds[i - 1], (sizes[i],), rng)
         connect(i - 1, i)
-        if kind in ("LIF", "CubaLIF", "IF") and draw(st.booleans()):
+        if i <= spiking and rng.integers(2):
             connect(i, i)
-    last = max(i for i, kind in enumerate(kinds, 1) if kind in ("LIF", "CubaLIF", "IF"))
-    if last >= 2 and draw(st.booleans()):
-        connect(last, 1)
-    if len(kinds) >= 2 and draw(st.booleans()):
+    if spiking > first and rng.integers(2):
+        connect(spiking, first)
+    if first == 1 and len(kinds) >= 2 and rng.integers(2):
         connect(0, len(kinds))
     nodes["output"] = nir.Output({"output": np.array([sizes[-1]])})
     edges.append((names[-1], "output"))
     return nir.NIRGraph(nodes, edges)
 
 
-@st.composite
-def programs(draw: st.DrawFn) -> Program:
+def registers(rng: np.random.Generator) -> Program:
     """Two populations and every projection between them, with registers up to their very ends."""
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     sizes = {"input": 5, "a": 4, "b": 3}
     populations = []
     for name in ("a", "b"):
@@ -95,42 +116,92 @@ def programs(draw: st.DrawFn) -> Program:
     projections = []
     for source in sizes:
         for target in ("a", "b"):
-            shape = (sizes[target], sizes[source])
-            sign = draw(st.sampled_from([-1, 0, 1]))
+            shape, sign = (sizes[target], sizes[source]), int(rng.integers(-1, 2))
             full = sign * rng.integers(0, 256, shape) if sign else 2 * rng.integers(-128, 128, shape)
-            exponent, delay = draw(st.integers(-8, 7)), draw(st.sampled_from([0, 0, 0, 2]))
-            projections.append(Projection(source, target, full, exponent, delay))
+            projections.append(
+                Projection(source, target, full, int(rng.integers(-8, 8)), int(rng.choice([0, 0, 0, 2])))
+            )
     return Program(1e-3, "input", (5,), "b", (3,), tuple(populations), tuple(projections), ())
 
 
-def test_every_spike_and_voltage_equals_lava() -> None:
-    active: list[float] = []
+def together(programs: list[Program]) -> Program:
+    """Programs side by side, as one with one population."""
+    inputs = np.cumsum([0, *(int(np.prod(p.input_shape)) for p in programs)])
+    neurons = np.cumsum([0, *(sum(q.size for q in p.populations) for p in programs)])
+    blocks: dict[tuple, np.ndarray] = {}
+    for k, program in enumerate(programs):
+        places = neurons[k] + np.cumsum([0, *(q.size for q in program.populations)])
+        place = {q.name: int(at) for q, at in zip(program.populations, places[:-1], strict=True)}
+        for p in program.projections:
+            outer = p.source == program.input
+            sign = ((p.weights > 0).any(), (p.weights < 0).any()) if program.whole else ()
+            key = ("input" if outer else "all", p.exponent if program.whole else -6, p.delay, sign)
+            shape = (neurons[-1], inputs[-1] if outer else neurons[-1])
+            block = blocks.setdefault(key, np.zeros(shape, p.weights.dtype if program.whole else float))
+            row, column = place[p.target], int(inputs[k]) if outer else place[p.source]
+            unit = 1 if program.whole else 2.0 ** (p.exponent + 6)
+            block[row : row + p.weights.shape[0], column : column + p.weights.shape[1]] += p.weights * unit
+    n = int(neurons[-1])
+    given = {key: np.concatenate([getattr(q, key) for p in programs for q in p.populations]) for key in INTEGERS}
+    one = Population("all", (n,), True, 0, **given, scale=np.ones(n), zero=np.zeros(n))
+    projections = tuple(Projection(s, "all", w, e, d) for (s, e, d, _), w in blocks.items())
+    return Program(1e-3, "input", (int(inputs[-1]),), "all", (n,), (one,), projections, (), programs[0].whole)
 
-    @settings(
-        max_examples=GRAPHS,
-        deadline=None,
-        database=None,
-        derandomize=True,
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(graphs(), programs(), st.integers(0, 2**32 - 1))
-    def compare(graph: nir.NIRGraph, raw: Program, seed: int) -> None:
-        rng = np.random.default_rng(seed)
-        jobs = []
-        for program, batch in ((compile(graph, 1e-3), BATCH), (raw, 1 + seed % 2)):
-            size = int(np.prod(program.input_shape))
-            names = tuple(p.name for p in program.populations)
-            spikes = (rng.random((STEPS, batch, size)) < 0.3).astype(np.uint8)
-            jobs.append(Job(program, spikes, names, names))
-        for job, chip in zip(jobs, Lava(timeout=120).execute(jobs), strict=True):
-            ours = emulator.run(job.program, job.spikes, job.record, job.voltages)
-            for name in job.record:
-                assert np.array_equal(ours.spikes[name], chip.spikes[name])
-                assert np.array_equal(ours.voltages[name], chip.voltages[name])
-                if job is jobs[0] and job.program.population(name).spiking:
+
+def compare(programs: list[Program], check: Callable[[str, np.ndarray, np.ndarray], None]) -> list[float]:
+    """Our programs one by one against Lava's all together; gives the activity of every population."""
+    rng, jobs = np.random.default_rng(1), []
+    for i in range(0, len(programs), TOGETHER):
+        whole = together(programs[i : i + TOGETHER])
+        spikes = (rng.random((STEPS, 1, *whole.input_shape)) < 0.3).astype(np.uint8)
+        jobs.append(Job(whole, spikes, ("all",), ("all",)))
+    active = []
+    for k, (job, chip) in enumerate(zip(jobs, Lava(timeout=400).execute(jobs), strict=True)):
+        column = place = 0
+        for program in programs[k * TOGETHER : (k + 1) * TOGETHER]:
+            width, names = int(np.prod(program.input_shape)), tuple(p.name for p in program.populations)
+            ours = emulator.run(program, job.spikes[..., column : column + width], names, names)
+            column += width
+            for name in names:
+                here = slice(place, place + program.population(name).size)
+                place = here.stop
+                check("spikes", ours.spikes[name], chip.spikes["all"][..., here])
+                check("voltages", ours.voltages[name], chip.voltages["all"][..., here])
+                if program.population(name).spiking:
                     active.append(float(ours.spikes[name].mean()))
+    return active
 
-    compare()
+
+def equal(what: str, ours: np.ndarray, chip: np.ndarray) -> None:
+    assert np.array_equal(ours, chip), what
+
+
+def close(what: str, ours: np.ndarray, chip: np.ndarray) -> None:
+    """Sums in another order: voltages of some 10⁶ may differ in their last bits, spikes never."""
+    if what == "spikes":
+        assert np.array_equal(ours, chip)
+    else:
+        np.testing.assert_allclose(ours, chip, rtol=1e-9, atol=1e-3)
+
+
+def test_every_spike_and_voltage_equals_lava() -> None:
+    rng = np.random.default_rng(0)
+    programs = [compile(graph(rng), 1e-3) for _ in range(GRAPHS)]
+    assert sum(any(p.delay for p in q.projections) for q in programs) >= 20
+    assert sum(len(q.input_shape) == 3 for q in programs) >= 20
+    active = compare(programs, equal)
     # silent or saturated networks would compare equal for nothing
-    assert len(active) > GRAPHS
+    assert len(active) > GRAPHS and 0.05 < np.median(active) < 0.6
+
+
+def test_registers_at_their_ends_equal_lava() -> None:
+    rng = np.random.default_rng(1)
+    active = compare([registers(rng) for _ in range(TOGETHER)], equal)
     assert 0.05 < np.median(active) < 0.6
+
+
+def test_fractions_equal_lava_in_floating_point() -> None:
+    rng = np.random.default_rng(0)
+    programs = [compile(graph(rng), 1e-3, FLOAT) for _ in range(GRAPHS)]
+    active = compare(programs, close)
+    assert len(active) > GRAPHS and 0.05 < np.median(active) < 0.6
