@@ -1,6 +1,7 @@
 from . import continual as continual
 from . import data as data
 from . import encode as encode
+from . import energy as energy
 from . import plasticity as plasticity
 from . import tasks as tasks
 from . import twins as twins

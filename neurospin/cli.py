@@ -178,6 +178,9 @@ def deploy(
     if json:
         write_text(json, report.to_json())
     typer.echo(f"{output}: {tuple(report.spikes.shape)}, latency {report.latency_steps} steps")
+    if report.energy:
+        low, high = (sum(part[k] for part in report.energy.values()) for k in (0, 1))
+        typer.echo(f"energy: {low:.3g} to {high:.3g} joules in all, after {report.info['energy_source']}")
 
 
 @app.command()

@@ -59,7 +59,8 @@ class Report:
             (LI) these are voltages, in model units.
         latency_steps: delay of the output against the graph's own semantics, in steps.
         operations: counted work of this run, for example `{"synaptic": …, "neuron_updates": …}`.
-        energy: joules by part, empty where the target has no cited table.
+        energy: joules by part, `[low, high]` each; empty where the target has no cited table. The source goes under
+            `info["energy_source"]`, seconds (`[low, high]`) under `info["seconds"]`.
         info: everything else the target says, JSON-able: every approximation made goes under
             `"approximations"`, a list of `{"node", "what", "size"}`; the latency of each recorded
             node goes under `"latency"`, a mapping from node name to steps.
@@ -72,7 +73,7 @@ class Report:
     spikes: np.ndarray
     latency_steps: int = 0
     operations: Mapping[str, float] = field(default_factory=dict)
-    energy: Mapping[str, float] = field(default_factory=dict)
+    energy: Mapping[str, list[float]] = field(default_factory=dict)
     info: Mapping[str, Any] = field(default_factory=dict)
     records: Mapping[str, np.ndarray] = field(default_factory=dict)
     voltages: Mapping[str, np.ndarray] = field(default_factory=dict)

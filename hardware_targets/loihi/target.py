@@ -13,6 +13,7 @@ from hardware_targets.loihi.compiler import CAUSES, compile
 from hardware_targets.loihi.emulator import Emulation
 from hardware_targets.loihi.emulator import run as emulate
 from hardware_targets.loihi.program import Program
+from neurospin.energy import LOIHI, estimate
 from neurospin.errors import InputError
 from neurospin.graph.contract import check_input, check_record
 from neurospin.target import Problem, Report
@@ -122,7 +123,12 @@ def execute(
     for name in (n for n in wanted if n in result.before_reset):
         population = program.population(name)
         volts[name] = population.voltage(result.before_reset[name]).reshape(steps, batch, *population.shape)
-    return Report(output, program.latency, result.operations, {}, info, records, volts)
+    energy: dict[str, list[float]] = {}
+    if "synaptic" in result.operations:  # what an outside engine cannot count is not priced
+        cost = estimate(result.operations, LOIHI, steps=steps * batch, cores=info["cores"])
+        energy = {part: list(joules) for part, joules in cost.joules.items()}
+        info |= {"energy_source": cost.source, "seconds": list(cost.seconds or ())}
+    return Report(output, program.latency, result.operations, energy, info, records, volts)
 
 
 target = Loihi()

@@ -136,7 +136,7 @@ class Certificate:
         trace: the neuron that differs first; `None` when every spike is equal.
         approximations: what the target says it approximated.
         operations: work counted by the target.
-        energy: joules by part, where the target has a cited table.
+        energy: joules by part, `[low, high]` each, where the target has a cited table.
         problems: why the graph does not run there; then nothing was compared.
     """
 
@@ -153,7 +153,7 @@ class Certificate:
     trace: Trace | None = None
     approximations: list[dict[str, Any]] = field(default_factory=list)
     operations: dict[str, float] = field(default_factory=dict)
-    energy: dict[str, float] = field(default_factory=dict)
+    energy: dict[str, list[float]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -212,6 +212,9 @@ class Certificate:
         if self.accuracy:
             lines.append(f"  accuracy: {self.accuracy['before']:.4f} before, {self.accuracy['after']:.4f} after")
         lines += [f"  {a['node']}: {a['what']} ({a['size']:.3g})" for a in self.approximations]
+        if self.energy:
+            low, high = (sum(part[k] for part in self.energy.values()) / self.samples for k in (0, 1))
+            lines.append(f"  energy: {low:.3g} to {high:.3g} joules a sample, from published costs of one operation")
         return "\n".join(lines + self._causes())
 
     def _causes(self) -> list[str]:
