@@ -14,7 +14,7 @@ from hardware_targets.loihi.emulator import Emulation
 from hardware_targets.loihi.emulator import run as emulate
 from hardware_targets.loihi.program import Program
 from neurospin.energy import LOIHI, estimate
-from neurospin.errors import InputError
+from neurospin.errors import InputError, unknown_name
 from neurospin.graph.contract import check_input, check_record
 from neurospin.target import Problem, Report
 
@@ -97,6 +97,10 @@ def execute(
         raise InputError("spikes", "zeros and ones", f"{odd} other values", "encode the input as spikes")
     wanted = check_record(graph, record)
     program = compile(graph, dt, causes)
+    known = [population.name for population in program.populations]
+    for name in wanted:
+        if name not in known:  # a Delay is folded into synapses
+            raise unknown_name("record", name, known, "neuron")
     names = tuple(dict.fromkeys((program.output, *wanted)))
     spiking = tuple(n for n in names if program.population(n).spiking)
     readouts = tuple(n for n in names if not program.population(n).spiking)
