@@ -370,6 +370,8 @@ def test_names_are_known_and_declared():
     with pytest.raises(ns.UnknownName, match="did you mean 'mesu'"):
         make("messu", p)
     with pytest.raises(ns.UnknownName, match="did you mean 'window'"):
-        make("mesu", p, windows=3)
+        make("mesu", p, {"windows": 3})
+    with pytest.raises(ns.InputError, match=r"Replay.capacity: expected a whole number"):
+        make("replay", p, {"capacity": 2.5})
     with pytest.raises(ns.InputError, match=r"MESU.window: expected a number >= 1"):
-        make("mesu", p, window=0)
+        make("mesu", p, {"window": 0})

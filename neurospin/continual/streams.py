@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
 
 from neurospin.data import load
 from neurospin.errors import InputError
+
+CITATIONS = {
+    "permuted": "Goodfellow et al., ICLR 2014, arXiv:1312.6211",
+    "rotated": "Lopez-Paz & Ranzato, NeurIPS 2017, arXiv:1706.08840",
+    "split": "van de Ven & Tolias, arXiv:1904.07734",
+    "sequence": "Serra et al., ICML 2018, arXiv:1801.01423",
+}
 
 
 @dataclass(frozen=True)
@@ -81,8 +91,7 @@ def permuted(dataset: str = "digits", tasks: int = 5, seed: int = 0) -> Stream:
 
     Source: Goodfellow et al., ICLR 2014, arXiv:1312.6211.
     """
-    if tasks < 1:
-        raise InputError("permuted.tasks", "at least 1", str(tasks), "give a positive number")
+    _positive("permuted", tasks)
     images = load(dataset, seed)
     generator = torch.Generator().manual_seed(seed)
     made = []
@@ -92,4 +101,129 @@ def permuted(dataset: str = "digits", tasks: int = 5, seed: int = 0) -> Stream:
         made.append(
             Task(f"task {number + 1}", images.train_x[:, order], images.train_y, images.test_x[:, order], images.test_y)
         )
-    return Stream("permuted", dataset, "domain", tuple(made), "Goodfellow et al., ICLR 2014, arXiv:1312.6211")
+    return Stream("permuted", dataset, "domain", tuple(made), CITATIONS["permuted"])
+
+
+def rotated(dataset: str = "digits", tasks: int = 5, seed: int = 0, degrees: float = 90.0) -> Stream:
+    """Rotated images: in task t all images are turned by `degrees · t / tasks`; the first is not turned.
+
+    Domain-incremental. Pixels are interpolated linearly; what comes in from outside is 0.
+
+    Args:
+        dataset: name of the data set, of square images.
+        tasks: how many.
+        seed: of the split into training and test samples.
+        degrees: of the turn after the last task, which is not reached.
+
+    Source: Lopez-Paz & Ranzato, NeurIPS 2017, arXiv:1706.08840.
+    """
+    _positive("rotated", tasks)
+    images = load(dataset, seed)
+    made = []
+    for number in range(tasks):
+        angle = degrees * number / tasks
+        turned = [_turn(x, angle) for x in (images.train_x, images.test_x)]
+        made.append(Task(f"{angle:g} degrees", turned[0], images.train_y, turned[1], images.test_y))
+    return Stream("rotated", dataset, "domain", tuple(made), CITATIONS["rotated"])
+
+
+def split(dataset: str = "digits", tasks: int = 5, scenario: str = "class", seed: int = 0) -> Stream:
+    """The classes in groups, one after the other.
+
+    Args:
+        dataset: name of the data set.
+        tasks: how many groups; the number of classes must be a multiple.
+        scenario: `"class"` (default): decide between all classes; `"task"`: told the task, decide between
+            its classes; `"domain"`: labels within the group, the task not told.
+        seed: of the split into training and test samples.
+
+    Source: van de Ven & Tolias, arXiv:1904.07734.
+
+    Raises:
+        InputError: no such scenario, or classes that cannot be shared out.
+    """
+    _positive("split", tasks)
+    if scenario not in ("task", "domain", "class"):
+        raise InputError("split.scenario", "'task', 'domain' or 'class'", repr(scenario), "choose one of the three")
+    images = load(dataset, seed)
+    classes = 1 + int(images.train_y.max())
+    if classes % tasks:
+        raise InputError("split.tasks", f"a divisor of {classes} classes", str(tasks), "choose another number")
+    size = classes // tasks
+    made = []
+    for number in range(tasks):
+        own = tuple(range(number * size, (number + 1) * size))
+        parts = []
+        for x, y in ((images.train_x, images.train_y), (images.test_x, images.test_y)):
+            chosen = (y >= own[0]) & (y <= own[-1])
+            parts += [x[chosen], y[chosen] - (own[0] if scenario == "domain" else 0)]
+        name = f"classes {own[0]} to {own[-1]}"
+        made.append(Task(name, parts[0], parts[1], parts[2], parts[3], own if scenario == "task" else None))
+    return Stream("split", dataset, scenario, tuple(made), CITATIONS["split"])
+
+
+def sequence(datasets: Sequence[str], seed: int = 0) -> Stream:
+    """One data set after the other, all with as many pixels; domain-incremental.
+
+    Args:
+        datasets: their names.
+        seed: of the splits into training and test samples.
+
+    Raises:
+        InputError: none, or images of different sizes.
+    """
+    loaded = [load(name, seed) for name in datasets]
+    sizes = sorted({images.train_x.shape[1] for images in loaded})
+    if len(sizes) != 1:
+        raise InputError("sequence.datasets", "images of one size", f"{sizes} pixels", "choose other data sets")
+    made = tuple(Task(name, *images) for name, images in zip(datasets, loaded, strict=True))
+    return Stream("sequence", ", ".join(datasets), "domain", made, CITATIONS["sequence"])
+
+
+def blurred(stream: Stream, share: float = 0.2, seed: int = 0) -> Stream:
+    """The same tasks without sharp ends: neighbours swap a share of their training samples.
+
+    Between every two neighbouring tasks, that share of each one's samples (of the smaller one) changes
+    places. Boundaries are not told any more, nor task identities; a task-incremental stream is refused.
+
+    Args:
+        stream: whose ends are blurred.
+        share: of the samples that are swapped over each end, at most 0.5; default 0.2.
+        seed: of which.
+
+    Source: Bang et al., CVPR 2021, doi:10.1109/CVPR46437.2021.00812.
+    """
+    if stream.scenario == "task":
+        raise InputError("blurred", "a stream that hides its tasks", "a task-incremental one", "use another scenario")
+    if not 0 <= share <= 0.5:
+        raise InputError("blurred.share", "0 to 0.5", str(share), "change the share")
+    generator = torch.Generator().manual_seed(seed)
+    orders = [torch.randperm(len(task.train_y), generator=generator) for task in stream.tasks]
+    xs = [task.train_x[order].clone() for task, order in zip(stream.tasks, orders, strict=True)]
+    ys = [task.train_y[order].clone() for task, order in zip(stream.tasks, orders, strict=True)]
+    for number in range(len(xs) - 1):
+        count = int(share * min(len(ys[number]), len(ys[number + 1])))
+        if count:  # the last of one for the first of the next, so that no sample moves twice
+            for parts in (xs, ys):
+                last, first = parts[number][-count:].clone(), parts[number + 1][:count].clone()
+                parts[number][-count:], parts[number + 1][:count] = first, last
+    made = tuple(replace(task, train_x=x, train_y=y) for task, x, y in zip(stream.tasks, xs, ys, strict=True))
+    return replace(stream, kind=f"blurred {stream.kind}", tasks=made, boundaries=False)
+
+
+def _turn(x: Tensor, degrees: float) -> Tensor:
+    """Square images `(samples, pixels)`, turned about their middle."""
+    side = math.isqrt(x.shape[1])
+    if side * side != x.shape[1]:
+        raise InputError("rotated.dataset", "square images", f"{x.shape[1]} pixels", "choose another data set")
+    if degrees == 0:
+        return x
+    c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    turn = torch.tensor([[c, -s, 0.0], [s, c, 0.0]]).expand(len(x), 2, 3)
+    grid = affine_grid(turn, [len(x), 1, side, side], align_corners=False)
+    return grid_sample(x.view(-1, 1, side, side), grid, align_corners=False).reshape(len(x), -1).clamp(0, 1)
+
+
+def _positive(stream: str, tasks: int) -> None:
+    if tasks < 1:
+        raise InputError(f"{stream}.tasks", "at least 1", str(tasks), "give a positive number")

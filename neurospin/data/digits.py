@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-
-from neurospin.errors import unknown_name
 
 
 class Images(NamedTuple):
@@ -42,17 +39,3 @@ def digits(seed: int = 0) -> Images:
     y = torch.from_numpy(labels.astype(np.int64))
     chosen = torch.from_numpy(test)
     return Images(x[~chosen], y[~chosen], x[chosen], y[chosen])
-
-
-SETS: dict[str, Callable[[int], Images]] = {"digits": digits}
-
-
-def load(name: str, seed: int = 0) -> Images:
-    """A data set by name.
-
-    Raises:
-        UnknownName: no data set of that name.
-    """
-    if name not in SETS:
-        raise unknown_name("dataset", name, SETS, "data set")
-    return SETS[name](seed)

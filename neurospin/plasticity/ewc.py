@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import get_args
 
 import torch
 
+from neurospin.errors import InputError
 from neurospin.plasticity.around import Anchored
 from neurospin.plasticity.evidence import Evidence, Fisher
 from neurospin.plasticity.rule import check
@@ -37,6 +39,8 @@ class EWC(Anchored):
         self, base: torch.optim.Optimizer, strength: float = 100.0, decay: float = 1.0, fisher: Fisher = "exact"
     ) -> None:
         check("EWC", strength=(strength, 0, float("inf")), decay=(decay, 0, 1))
+        if fisher not in get_args(Fisher):
+            raise InputError("EWC.fisher", "'exact', 'sampled' or 'empirical'", repr(fisher), "choose one of the three")
         super().__init__(base, strength, factor=1.0, own_bits=64)  # importance and anchor
         self.decay = decay
         self.fisher: Fisher = fisher

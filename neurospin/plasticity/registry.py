@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurospin.errors import unknown_name
+from neurospin.errors import InputError, unknown_name
 from neurospin.plasticity.around import Around
 from neurospin.plasticity.bayesbinn import BayesBiNN
 from neurospin.plasticity.bennafusi import BennaFusi
@@ -58,21 +58,30 @@ def kind(name: str, settings: Mapping[str, Any] | None = None, where: str = "rul
 
 
 def make(
-    name: str, params: Iterable[Tensor], lr: float = 1e-2, eps: float = 1e-3, **settings: Any
-) -> Rule:  # fmt: skip
+    name: str,
+    params: Iterable[Tensor],
+    settings: Mapping[str, Any] | None = None,
+    *,
+    lr: float = 1e-2,
+    eps: float = 1e-3,
+) -> Rule:
     """A rule over parameters; rules around an optimizer stand around Adam.
 
     Args:
         name: see `RULES`.
         params: parameters.
-        lr, eps: of Adam, also inside `"metaplastic"`; other rules have their own, among the settings.
         settings: of the rule.
+        lr, eps: of Adam, also inside `"metaplastic"`; other rules have their own, among the settings.
 
     Raises:
         UnknownName: no such rule or setting.
         InputError: a setting that the rule refuses.
     """
+    settings = dict(settings or {})
     rule = kind(name, settings)
+    for setting, parameter in inspect.signature(rule).parameters.items():
+        if parameter.annotation == "int" and not isinstance(settings.get(setting, 0), int):
+            raise InputError(f"{rule.__name__}.{setting}", "a whole number", repr(settings[setting]), "round it")
     if issubclass(rule, Around):
         return rule(torch.optim.Adam(params, lr=lr, eps=eps), **settings)
     if rule is Metaplastic:

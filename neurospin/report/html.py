@@ -77,7 +77,8 @@ def _plain(results: dict[str, Any], config: dict[str, Any]) -> dict[str, Any] | 
     learners = config.get("learners", {})
     kind = learners.get(results["main"], {}).get("neuron")
     for name, learner in learners.items():
-        if learner.get("neuron") == kind and learner.get("m") == 0 and name in results["learners"]:
+        alone = learner.get("m") == 0 and learner.get("rule", "metaplastic") == "metaplastic"
+        if learner.get("neuron") == kind and alone and name in results["learners"]:
             return results["learners"][name]
     return None
 

@@ -11,11 +11,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
+import torch
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, ValidationError, model_validator
 
-from neurospin.errors import ConfigError, NeurospinError, unknown_name
+from neurospin.errors import ConfigError, InputError, NeurospinError, unknown_name
 from neurospin.files import existing, write_text
+from neurospin.plasticity.registry import kind, make
 
 LARGEST_FILE = 1_000_000
 
@@ -40,9 +42,16 @@ class Part(BaseModel):
 class StreamConfig(Part):
     """The stream of tasks; see `neurospin.continual.streams`."""
 
-    kind: Literal["permuted"] = "permuted"
-    dataset: Literal["digits"] = "digits"
+    kind: Literal["permuted", "rotated", "split"] = "permuted"
+    dataset: Literal["digits", "mnist", "fashion_mnist", "kmnist"] = "digits"
     tasks: Count = 5
+    scenario: Literal["domain", "class"] = "domain"
+
+    @model_validator(mode="after")
+    def _only_split_has_scenarios(self) -> StreamConfig:
+        if self.scenario != "domain" and self.kind != "split":
+            raise ValueError(f"scenario: domain for a {self.kind} stream, not {self.scenario!r}")
+        return self
 
 
 class EncodeConfig(Part):
@@ -83,12 +92,33 @@ class TrainingConfig(Part):
     eps: Positive = 1e-3
 
 
+class LevelsConfig(Part):
+    """Levels of the stored values; see `neurospin.plasticity.Levels`."""
+
+    count: Annotated[StrictInt, Field(ge=2)]
+    bound: Positive = 0.5
+    write_noise: Annotated[Number, Field(ge=0)] = 0.0
+
+
 class LearnerConfig(Part):
-    """One learner: its neurons, and the metaplasticity `m` of its synapses (0: none, plain Adam)."""
+    """One learner: its neurons, and what its synapses remember.
+
+    `rule` is a name of `neurospin.plasticity.RULES`, `settings` are its own, `m` is the metaplasticity of
+    the rule `metaplastic` (0: none, plain Adam), `levels` limit what a synapse stores.
+    """
 
     title: str
     neuron: Literal["lif", "rate"] = "lif"
     m: Annotated[Number, Field(ge=0)] = 0.0
+    rule: str = "metaplastic"
+    settings: dict[str, StrictInt | Number | str | bool] = {}
+    levels: LevelsConfig | None = None
+
+    @model_validator(mode="after")
+    def _m_is_of_metaplastic(self) -> LearnerConfig:
+        if self.m and self.rule != "metaplastic":
+            raise ValueError(f"m only with the rule metaplastic, not {self.rule!r}")
+        return self
 
 
 class Experiment(Part):
@@ -171,9 +201,17 @@ def load(path: str | os.PathLike[str], changes: Iterable[str] = (), seed: int | 
 def parse(content: Mapping[str, Any], where: str) -> Experiment:
     """An experiment from plain values; `where` names their source in errors."""
     try:
-        return Experiment.model_validate(content)
+        experiment = Experiment.model_validate(content)
     except ValidationError as error:
         raise _told(error, where) from error
+    for name, learner in experiment.learners.items():
+        at = f"{where}: learners.{name}"
+        kind(learner.rule, learner.settings, f"{at}.rule")
+        try:
+            make(learner.rule, [torch.zeros(1)], learner.settings)
+        except InputError as error:
+            raise ConfigError(f"{at}.settings: {error.where}", error.expected, error.got, error.fix) from error
+    return experiment
 
 
 def _apply(content: dict[str, Any], change: str) -> None:

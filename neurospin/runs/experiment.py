@@ -17,8 +17,10 @@ import numpy as np
 import torch
 
 from neurospin.certificate import Certificate, certify
-from neurospin.continual import Stream, permuted
+from neurospin.continual import Stream
 from neurospin.continual.learner import Result
+from neurospin.continual.streams import CITATIONS
+from neurospin.data import SOURCES
 from neurospin.encode import Rate as RateCode
 from neurospin.errors import ConfigError, NeurospinError, OutputError, unknown_name
 from neurospin.files import replacing, write_text
@@ -26,24 +28,22 @@ from neurospin.graph.build import to_graph
 from neurospin.graph.contract import neurons
 from neurospin.graph.file import read, write
 from neurospin.network import Network
-from neurospin.plasticity import Metaplastic
+from neurospin.plasticity import RULES, LevelLimited, Metaplastic
 from neurospin.report.html import write_report
 from neurospin.runs import checkpoint
 from neurospin.runs.config import Experiment
 from neurospin.runs.config import load as load_config
-from neurospin.runs.train import Folder, Observer, seed_of, train
+from neurospin.runs.train import Folder, Observer, build_stream, seed_of, train
 from neurospin.target import deploy, targets
 
 PACKAGES = ("neurospin", "torch", "numpy", "scipy", "nir", "h5py", "safetensors", "scikit-learn")
 NIR = "Pedersen et al., Nature Communications 15:8122, 2024, doi:10.1038/s41467-024-52259-9"
-DIGITS = "Alpaydin & Kaynak, UCI Machine Learning Repository, 1998, doi:10.24432/C50P49"
 SURROGATE = "Neftci, Mostafa & Zenke, IEEE Signal Processing Magazine 36, 2019, doi:10.1109/MSP.2019.2931595"
 SURROGATES = {
     "arctan": "Fang et al., ICCV 2021, doi:10.1109/ICCV48922.2021.00266",
     "fast_sigmoid": "Zenke & Ganguli, Neural Computation 30, 2018, doi:10.1162/neco_a_01086",
     "triangle": "Bellec et al., NeurIPS 2018, doi:10.48550/arXiv.1803.09574",
 }
-PERMUTED = "Goodfellow et al., ICLR 2014, arXiv:1312.6211"
 METRICS = "Lopez-Paz & Ranzato, NeurIPS 2017, arXiv:1706.08840"
 TARGETS = {
     "loihi": "Davies et al., IEEE Micro 38, 2018, doi:10.1109/MM.2018.112130359",
@@ -112,7 +112,7 @@ def run(experiment: Experiment, folder: Path, observer: Observer) -> dict[str, A
 
 
 def _carry_out(experiment: Experiment, folder: Path, observer: Observer) -> dict[str, Any]:
-    stream = permuted(experiment.stream.dataset, experiment.stream.tasks, seed_of(experiment, "data"))
+    stream = build_stream(experiment)
     learned = {name: train(experiment, name, stream, folder, observer) for name in experiment.learners}
     network = learned[experiment.main][0]
     checkpoint.save(network, folder / "network.safetensors")
@@ -225,7 +225,9 @@ def _arrays(
 
 def citations(experiment: Experiment) -> list[str]:
     """The sources of exactly what an experiment uses."""
-    used = [DIGITS, PERMUTED, METRICS]
+    used = [SOURCES[experiment.stream.dataset], CITATIONS[experiment.stream.kind], METRICS]
+    used += [RULES[learner.rule].citation for learner in experiment.learners.values() if learner.rule != "metaplastic"]
+    used += [LevelLimited.citation for learner in experiment.learners.values() if learner.levels]
     if any(learner.m for learner in experiment.learners.values()) or experiment.network.weight == "binary":
         used.append(Metaplastic.citation)
     used += [SURROGATE, SURROGATES[experiment.network.surrogate], NIR]

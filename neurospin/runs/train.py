@@ -11,15 +11,15 @@ import numpy as np
 import torch
 
 from neurospin import surrogate
-from neurospin.continual import Epoch, Result, Stream, learn
+from neurospin.continual import Epoch, Result, Stream, learn, permuted, rotated, split
 from neurospin.continual.learner import child_seed
 from neurospin.encode import Rate as RateCode
-from neurospin.files import replacing, write_text
+from neurospin.files import existing, replacing, write_text
 from neurospin.network import Network
 from neurospin.neurons import LI, LIF, Neuron
-from neurospin.plasticity import Metaplastic
+from neurospin.plasticity import LevelLimited, Levels, Metaplastic, Rule, make
 from neurospin.runs import checkpoint
-from neurospin.runs.config import Experiment, NetworkConfig
+from neurospin.runs.config import Experiment, LearnerConfig, NetworkConfig, TrainingConfig
 from neurospin.surrogate import Surrogate
 from neurospin.synapses import Dense, Synapse
 from neurospin.weights import Binary, Float
@@ -64,6 +64,23 @@ def build_network(config: NetworkConfig, neuron: str, inputs: int, classes: int,
     return network.rate_twin() if neuron == "rate" else network
 
 
+def build_stream(experiment: Experiment) -> Stream:
+    """The stream that an experiment describes."""
+    config, seed = experiment.stream, seed_of(experiment, "data")
+    if config.kind == "split":
+        return split(config.dataset, config.tasks, config.scenario, seed)
+    return (rotated if config.kind == "rotated" else permuted)(config.dataset, config.tasks, seed)
+
+
+def build_rule(network: Network, learner: LearnerConfig, training: TrainingConfig) -> Rule:
+    """The rule of a learner over a network's parameters."""
+    settings = dict(learner.settings)
+    if learner.rule == "metaplastic":
+        settings = {"m": learner.m, **settings}
+    rule = make(learner.rule, network.parameters(), settings, lr=training.lr, eps=training.eps)
+    return LevelLimited(rule, Levels(**learner.levels.model_dump())) if learner.levels else rule
+
+
 class Folder:
     """What one learner keeps in the run folder; the JSON file, written last, says what counts."""
 
@@ -82,11 +99,15 @@ class Folder:
         """The network after so many tasks."""
         return self.folder / f"{self.learner}-{tasks}.safetensors"
 
+    def rule(self, tasks: int) -> Path:
+        """What the rule knows after so many tasks."""
+        return self.folder / f"{self.learner}-{tasks}.rule.pt"
+
     def hidden(self, task: int) -> Path:
         """Hidden values after a task, for the histograms."""
         return self.folder / f"{self.learner}-hidden-{task + 1}.npz"
 
-    def commit(self, network: Network, task: int, matrix: np.ndarray, seconds: float) -> None:
+    def commit(self, network: Network, rule: Rule, task: int, matrix: np.ndarray, seconds: float) -> None:
         """Keep the state after a task; a kill at any moment leaves the previous one."""
         values = {
             name: stored.flatten()[:: max(1, stored.numel() // SHOWN)].numpy()
@@ -95,9 +116,13 @@ class Folder:
         with replacing(self.hidden(task)) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **values)
         checkpoint.save(network, self.network(task + 1))
+        if type(rule) is not Metaplastic:  # its moments start afresh with every task
+            with replacing(self.rule(task + 1)) as temporary:
+                torch.save(rule.state_dict(), temporary)
         rows = [[None if np.isnan(value) else float(value) for value in row] for row in matrix]
         write_text(self.index, json.dumps({"tasks": task + 1, "matrix": rows, "seconds": seconds}))
         self.network(task).unlink(missing_ok=True)
+        self.rule(task).unlink(missing_ok=True)
 
     def log(self, epoch: Epoch) -> None:
         """Append one line to the run's metrics."""
@@ -139,7 +164,11 @@ def train(
         seed = seed_of(experiment, "initialisation")
         network = build_network(experiment.network, settings.neuron, stream.inputs, stream.classes, seed)
         matrix = None
-    rule = Metaplastic(network.parameters(), lr=training.lr, m=settings.m, eps=training.eps)
+    values = {name: value.clone() for name, value in network.state_dict().items()}
+    rule = build_rule(network, settings, training)
+    if start and place.rule(start).is_file():
+        rule.load_state_dict(torch.load(existing(place.rule(start)), weights_only=True))
+        network.load_state_dict(values)  # a fresh rule may have moved them
     batches = -(-len(stream.tasks[0].train_y) // training.batch_size) * training.epochs
     observer.begin(learner, batches * len(stream), batches * start)
     began = time.perf_counter() - float(reached["seconds"])
@@ -160,7 +189,7 @@ def train(
         start=start,
         on_batch=observer.batch,
         on_epoch=on_epoch,
-        on_task=lambda task, rows: place.commit(network, task, rows, time.perf_counter() - began),
+        on_task=lambda task, rows: place.commit(network, rule, task, rows, time.perf_counter() - began),
     )
     seconds = float((place.read() or reached)["seconds"])
     return network, result, seconds

@@ -1,0 +1,94 @@
+"""Experiment files name any rule; a stopped run with one goes on bit for bit."""
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+import neurospin as ns
+from neurospin.runs import checkpoint
+from neurospin.runs.config import load
+from neurospin.runs.train import build_network, build_stream, train
+
+
+class Silent:
+    def begin(self, learner, batches, done):
+        pass
+
+    def batch(self):
+        pass
+
+    def epoch(self, learner, epoch):
+        pass
+
+    def say(self, text):
+        pass
+
+
+def experiment(tmp_path, **learner):
+    content = {
+        "name": "small",
+        "stream": {"kind": "permuted", "dataset": "digits", "tasks": 2},
+        "encode": {"steps": 3},
+        "network": {"hidden": [8], "weight": "float", "gain": [4.0, 4.0]},
+        "training": {"epochs": 1, "batch_size": 500},
+        "learners": {"one": {"title": "One", **learner}},
+        "main": "one",
+        "targets": [],
+    }
+    path = tmp_path / "experiment.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return load(path)
+
+
+LEARNERS = [
+    {"rule": "ewc", "settings": {"strength": 30.0, "fisher": "empirical"}},
+    {"rule": "replay", "settings": {"capacity": 50}},
+    {"rule": "mesu", "settings": {"samples": 2}, "levels": {"count": 9, "bound": 2.0, "write_noise": 0.1}},
+    {"rule": "bayesbinn", "settings": {"lr": 2e-3}},
+    {"rule": "probabilistic", "settings": {"levels": 9}},
+    {"m": 4.0},
+]
+
+
+@pytest.mark.parametrize("learner", LEARNERS, ids=lambda learner: learner.get("rule", "metaplastic"))
+def test_a_run_of_any_rule_that_is_stopped_goes_on(tmp_path, learner):
+    config = experiment(tmp_path, **learner)
+    stream = build_stream(config)
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    whole.mkdir()
+    stopped.mkdir()
+    network, result, _ = train(config, "one", stream, whole, Silent())
+
+    class Halt(Silent):
+        tasks = 0
+
+        def epoch(self, learner, epoch):
+            if epoch.task == 1:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, "one", stream, stopped, Halt())
+    again, resumed, _ = train(config, "one", stream, stopped, Silent())
+    np.testing.assert_array_equal(result.accuracy_matrix, resumed.accuracy_matrix)
+    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), again.parameters(), strict=True))
+    fresh = build_network(config.network, "lif", stream.inputs, stream.classes, 0)
+    assert not any(torch.equal(a, b) for a, b in zip(network.parameters(), fresh.parameters(), strict=True))
+    assert len(list(stopped.glob("checkpoints/*.rule.pt"))) == (0 if "m" in learner else 1)
+    assert checkpoint.load(next(iter(stopped.glob("checkpoints/*-2.safetensors"))))
+
+
+@pytest.mark.parametrize(
+    ("learner", "told"),
+    [
+        ({"rule": "ewcc"}, "learners.one.rule.*did you mean 'ewc'"),
+        ({"rule": "ewc", "settings": {"strenght": 1}}, "did you mean 'strength'"),
+        ({"rule": "ewc", "settings": {"strength": -1}}, "EWC.strength: expected a number >= 0"),
+        ({"rule": "ewc", "settings": {"fisher": "exakt"}}, "EWC.fisher: expected 'exact'"),
+        ({"rule": "ewc", "m": 3.0}, "m only with the rule metaplastic"),
+        ({"levels": {"count": 1}}, "levels.count"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_runs(tmp_path, learner, told):
+    with pytest.raises(ns.NeurospinError, match=told):
+        experiment(tmp_path, **learner)
