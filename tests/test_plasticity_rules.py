@@ -125,7 +125,7 @@ def test_metaplastic_variants_follow_their_equations():
     np.testing.assert_allclose(p.detach(), [0.3 - 0.01 * f, -0.3 + 0.01 * f, 0.3 + 0.01 * f], atol=1e-12)
     p = one([0.3], [0.0])
     Metaplastic([p], lr=0.01, m=4.0, window=20).step()
-    np.testing.assert_allclose(p.detach(), [0.3 - 0.3 * f / 20], atol=1e-12)
+    np.testing.assert_allclose(p.detach(), [0.3 - 0.3 / 20], atol=1e-12)
 
 
 def test_a_chain_is_the_flow_between_its_beakers():

@@ -30,10 +30,11 @@ class Metaplastic(Rule):
     the synapse. Two variants mend this: `symmetric` damps every step, and a finite `window` lets the hidden
     value relax in every step as if only so many steps were remembered::
 
-        h ← h − h f(h) / window
+        h ← h − h / window
 
-    which is the gradient of the divergence of `λ = m h` from even odds (Cottart et al., ICML 2026,
-    arXiv:2605.30198). Both concern only parameters with `m > 0`.
+    so that what was said k steps ago counts `(1 − 1/window)^k`, as in a Bayesian filter of the half
+    log-odds `λ = m h`; pushes that say nothing then bring |h| to `lr · window / 2` at most. Both concern
+    only parameters with `m > 0`.
 
     Float32 values take one pass over memory in a compiled kernel, equal to plain torch up to rounding;
     `m = 0`, `symmetric` and other dtypes take plain torch (`neurospin.plasticity.kernels`).
@@ -110,4 +111,4 @@ class Metaplastic(Rule):
         assert p.grad is not None
         metaplastic_adam(p, p.grad, state["exp_avg"], state["exp_avg_sq"], settings)
         if group["m"] and math.isfinite(group["window"]):
-            p.addcmul_(p, 1 - (p * group["m"]).tanh().square(), value=-1 / group["window"])
+            p.sub_(p, alpha=1 / group["window"])

@@ -1,0 +1,1 @@
+"""Closed forms that the rules are tested against."""

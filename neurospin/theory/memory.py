@@ -1,0 +1,60 @@
+"""How long synapses remember one pattern among many: traces, noise, lifetimes.
+
+`N` synapses; a pattern is kept while its signal exceeds the standard deviation of all later ones.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+
+def two_state_trace(q: float, age: np.ndarray) -> np.ndarray:
+    """Correlation with a pattern seen `age` patterns ago, of 2-state synapses that switch with chance q: `q (1 − q)^age`."""
+    return q * (1 - q) ** np.asarray(age, dtype=float)
+
+
+def two_state_lifetime(synapses: float, q: float) -> float:
+    """Patterns until `√N q (1 − q)^t` is 1; at best `√N / e`, where `q = e / √N`."""
+    return float(np.log(np.sqrt(synapses) * q) / -np.log1p(-q))
+
+
+def best_two_state(synapses: float) -> tuple[float, float]:
+    """The switching chance with the longest lifetime, and that lifetime, found numerically."""
+    bounds = (-0.5 * np.log(synapses), -1e-6)
+    found = minimize_scalar(
+        lambda log_q: -two_state_lifetime(synapses, float(np.exp(log_q))), bounds=bounds, method="bounded",
+        options={"xatol": 1e-10},
+    )  # fmt: skip
+    q = float(np.exp(found.x))
+    return q, two_state_lifetime(synapses, q)
+
+
+def leaky_lifetime(synapses: float, window: float) -> float:
+    """Patterns until a leaky integrator of that window falls to 1: `SNR = √(2N/window) e^(−t/window)`."""
+    return float(window / 2 * np.log(2 * synapses / window))
+
+
+def best_leaky(synapses: float) -> tuple[float, float]:
+    """The window with the longest lifetime, and that lifetime, found numerically; in theory `2N/e` and `N/e`."""
+    found = minimize_scalar(
+        lambda log_w: -leaky_lifetime(synapses, float(np.exp(log_w))), bounds=(0, np.log(2 * synapses)),
+        method="bounded", options={"xatol": 1e-10},
+    )  # fmt: skip
+    window = float(np.exp(found.x))
+    return window, leaky_lifetime(synapses, window)
+
+
+def chain_trace(beakers: int, ages: np.ndarray, rate: float = 0.25) -> np.ndarray:
+    """What is left in the first of a chain of beakers, `ages` steps after a drop of 1 fell into it.
+
+    The chain of `neurospin.plasticity.BennaFusi`; about `age^(−1/2)` until the last beaker is reached.
+    """
+    capacity, g = 2.0 ** np.arange(beakers), rate * 0.5 ** np.arange(beakers - 1)
+    flow = np.zeros((beakers, beakers))
+    for k in range(beakers - 1):
+        flow[[k, k + 1], k] += np.array([-g[k], g[k]]) / capacity[[k, k + 1]]
+        flow[[k, k + 1], k + 1] += np.array([g[k], -g[k]]) / capacity[[k, k + 1]]
+    scale = np.sqrt(capacity)  # makes the flow symmetric
+    values, vectors = np.linalg.eigh(flow * scale[:, None] / scale)
+    return (vectors[0] ** 2 * (1 + values) ** np.asarray(ages)[:, None]).sum(1)
