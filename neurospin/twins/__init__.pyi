@@ -1,0 +1,16 @@
+from . import behaviour as behaviour
+from . import ceilings as ceilings
+from . import geometry as geometry
+from . import scores as scores
+from . import variability as variability
+from .ceilings import ceiling as ceiling
+from .data import Tensors as Tensors
+from .data import TwinData as TwinData
+from .nwb import from_nwb as from_nwb
+from .nwb import to_nwb as to_nwb
+from .responses import Counts as Counts
+from .responses import Signal as Signal
+from .responses import Spikes as Spikes
+from .scores import score as score
+from .single import EscapeLIF as EscapeLIF
+from .single import fit_escape_lif as fit_escape_lif
