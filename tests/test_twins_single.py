@@ -116,3 +116,8 @@ def test_auditory_receptors_of_a_grasshopper(number, bar):
     twin = fit_escape_lif(stimulus[:8000], spikes[:8000])
     found = twin.bits_per_spike(stimulus, spikes, skip=8000)
     assert twin.parameters <= 31 and found >= bar
+    lagged = np.stack([np.append(np.zeros(lag), stimulus[: len(stimulus) - lag]) for lag in range(25)], axis=1)
+    blind = LogisticRegression(C=1.0).fit(lagged[:8000], spikes[:8000]).predict_proba(lagged[8000:])[:, 1]
+    y, mean = spikes[8000:], spikes[8000:].mean()
+    gain = np.sum(y * np.log(blind / mean) + (1 - y) * np.log((1 - blind) / (1 - mean))) / y.sum() / np.log(2)
+    assert gain == pytest.approx({1: 0.884, 2: 0.824}[number], abs=0.005)
