@@ -6,6 +6,7 @@ from . import variability as variability
 from .ceilings import ceiling as ceiling
 from .data import Tensors as Tensors
 from .data import TwinData as TwinData
+from .insilico import most_exciting_input as most_exciting_input
 from .nwb import from_nwb as from_nwb
 from .nwb import to_nwb as to_nwb
 from .responses import Counts as Counts
