@@ -118,7 +118,7 @@ def weights(neuron: Model, matrices: list[np.ndarray], depth: int) -> tuple[np.n
     parts = [*vars(neuron).values(), *matrices]
     key = hashlib.sha256(repr((depth, [m.shape for m in parts])).encode())
     for array in parts:
-        key.update(np.ascontiguousarray(array, np.float64))
+        key.update(np.ascontiguousarray(array, np.float64).tobytes())
     name = key.digest()
     if name not in _searched:
         if len(_searched) >= SEARCHES:
