@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -18,6 +18,17 @@ NARROW = 64
 SCRATCH = 1 << 16
 PARALLEL = 1 << 20
 _NONE = {2: np.empty((1, 1), np.float32), 3: np.empty((1, 1, 1), np.float32)}
+
+
+@cache
+def _forward(spec: Spec, shared: bool, save: int) -> Callable[..., None]:
+    """The kernel; specs that differ in what it does not use share one."""
+    return cpu.forward_kernel(spec._replace(learn=False, memory=0, shape=0, through=False), shared, save)
+
+
+@cache
+def _backward(spec: Spec, shared: bool, half: bool, voltage: bool) -> Callable[..., None]:
+    return cpu.backward_kernel(spec._replace(voltage=False), shared, half, voltage)
 
 
 def _columns(x: Tensor, p: Tensor) -> tuple[tuple[int, int, int], Tensor]:
@@ -37,7 +48,8 @@ def _array(tensor: Tensor | None, shape: tuple[int, ...]) -> np.ndarray:
         tensor = tensor.contiguous()
     if tensor.dtype == torch.bfloat16:
         return tensor.view(torch.int16).numpy().view(np.uint16).reshape(shape)
-    return tensor.numpy().reshape(shape)
+    array = tensor.numpy()
+    return array if array.shape == shape else array.reshape(shape)
 
 
 def _states(spec: Spec, states: list[Tensor] | None) -> list[Tensor | None]:
@@ -75,7 +87,7 @@ def forward(x: Tensor, p: Tensor, states: list[Tensor], spec: Spec) -> list[Tens
     if x.numel():
         shape, p = _columns(x, p)
         flat = shape[1:]
-        kernel = cpu.forward_kernel(spec._replace(learn=False, memory=0, shape=0, through=False), p.shape[1] == 1, save)
+        kernel = _forward(spec, p.shape[1] == 1, save)
         given = (_array(x, shape), _array(p, tuple(p.shape)), *(_array(s, flat) for s in _states(spec, states)))
         made = (
             _array(out, shape), _array(volt, shape), _array(kept, shape), _NONE[3], _NONE[3], _NONE[3],
@@ -99,8 +111,7 @@ def backward(
     shape, p = _columns(out, p)
     flat = shape[1:]
     shared = p.shape[1] == 1
-    kernel = cpu.backward_kernel(spec._replace(voltage=False), shared, kept is not None and kept.dtype == torch.bfloat16,
-                                 gv is not None)  # fmt: skip
+    kernel = _backward(spec, shared, kept is not None and kept.dtype == torch.bfloat16, gv is not None)
     pn, before = _array(p, tuple(p.shape)), [_array(s, flat) for s in _states(spec, states)]
     gi1, ga1, _, gv1 = (_array(s, flat) for s in _states(spec, gends))
     gi0, ga0, _, gv0 = (_array(s, flat) for s in _states(spec, gstates))
@@ -115,9 +126,7 @@ def backward(
 
     def rerun(first: int, last: int) -> None:
         """Run the forward loop again, a few columns at a time, into memory that stays in the cache."""
-        again = cpu.forward_kernel(
-            spec._replace(learn=False, voltage=False, memory=0, shape=0, through=False), shared, 3
-        )
+        again = _forward(spec._replace(voltage=False), shared, 3)
         width = max(16, min(last - first, SCRATCH // (steps * flat[0]) // 16 * 16))
         trace = [
             np.empty((steps, flat[0], width), np.float32) if has else _NONE[3]
