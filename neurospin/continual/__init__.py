@@ -1,5 +1,9 @@
 """Streams of tasks, learners on them, and what they kept."""
 
+from neurospin.continual.calibration import Uncertainty as Uncertainty
+from neurospin.continual.calibration import uncertainty as uncertainty
+from neurospin.continual.comparison import Paired as Paired
+from neurospin.continual.comparison import paired as paired
 from neurospin.continual.learner import Epoch as Epoch
 from neurospin.continual.learner import Result as Result
 from neurospin.continual.learner import accuracy as accuracy

@@ -1,0 +1,41 @@
+"""Two learners over the same seeds: what one gains over the other, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import t as student
+
+from neurospin.errors import InputError
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Mean difference of two learners over seeds, its confidence interval, and the two-sided p-value of 0."""
+
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    seeds: int
+
+
+def paired(first: Sequence[float], second: Sequence[float], confidence: float = 0.95) -> Paired:
+    """`first − second`, seed by seed, by Student's t over the differences.
+
+    Args:
+        first, second: one number per seed, the same seeds in the same order; at least two.
+        confidence: of the interval, default 0.95.
+    """
+    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if a.shape != b.shape or a.ndim != 1 or len(a) < 2:
+        raise InputError("paired", "as many numbers in both, at least 2", f"{a.shape} and {b.shape}", "pair the seeds")
+    if not 0 < confidence < 1:
+        raise InputError("paired.confidence", "a number between 0 and 1", str(confidence), "for example 0.95")
+    differences = a - b
+    mean, error = float(differences.mean()), float(differences.std(ddof=1) / np.sqrt(len(a)))
+    half = float(student.ppf(0.5 + confidence / 2, len(a) - 1)) * error
+    p = float(2 * student.sf(abs(mean) / error, len(a) - 1)) if error else float(mean == 0)
+    return Paired(mean, mean - half, mean + half, p, len(a))
