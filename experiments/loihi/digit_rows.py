@@ -4,8 +4,7 @@
 
 The 8 × 8 digits of scikit-learn, one row of eight pixels for six steps after another, as Bernoulli spikes: 1437
 digits for training, the others for testing, drawn five times each, so that a tenth of a point is more than one
-sample. Trained in float, then run on the emulator, then fine-tuned with `ns.quantise`. The neurons' time
-constants are shared, so that a scale for each neuron is what the compiler chooses by itself.
+sample. Trained in float, then run on the emulator, then fine-tuned with `ns.quantise`.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from hardware_targets.loihi.program import INTEGERS, Population, Program, Projec
 
 PYTHON, REASON = find_python()
 pytestmark = pytest.mark.skipif(not PYTHON, reason=REASON)
-STEPS, GRAPHS, TOGETHER = 200, 100, 50
+STEPS, GRAPHS, TOGETHER = 200, 100, 25
 FLOAT = ("start",)
 """Fractions everywhere; the start is wound back as on the chip, because Lava cannot wait."""
 
