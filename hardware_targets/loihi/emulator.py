@@ -69,7 +69,8 @@ def _fits(program: Program) -> bool:
     for population in program.populations:
         arriving = [p for p in program.projections if p.target == population.name]
         sums = [_most(p).astype(np.float64) * 2.0 ** (limits.SHIFT + max(p.exponent, 0)) for p in arriving]
-        if np.sum(sums, axis=0).max(initial=0) > 2**30 or np.abs(population.bias).max(initial=0) > 2**30:
+        # a step that brings more than one wrap takes back would let the current grow beyond 32 bits
+        if np.sum(sums, axis=0).max(initial=0) > 2**24 or np.abs(population.bias).max(initial=0) > 2**30:
             return False
         if max(np.abs(population.u0).max(initial=0), np.abs(population.v0).max(initial=0)) > 2**23:
             return False
