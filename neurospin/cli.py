@@ -295,8 +295,11 @@ def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     from neurospin.errors import InputError
     from neurospin.files import existing
 
+    if not zipfile.is_zipfile(existing(path)):  # numpy would speak of pickles
+        got = "a file of another kind"
+        raise InputError(str(path), "an npz file with the array spikes", got, "write it with numpy.savez")
     try:
-        with np.load(existing(path), allow_pickle=False) as file:
+        with np.load(path, allow_pickle=False) as file:
             if "spikes" not in file.files:
                 raise InputError(str(path), "an array named spikes", ", ".join(file.files) or "none", "name it spikes")
             return file["spikes"], file["labels"] if "labels" in file.files else None
