@@ -12,11 +12,14 @@ from collections.abc import Callable
 import nir
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
 
 from hardware_targets.lava.client import Job, Lava, find_python
 from hardware_targets.loihi import emulator
 from hardware_targets.loihi.compiler import compile
 from hardware_targets.loihi.program import INTEGERS, Population, Program, Projection
+from tests.graphs import Made, graphs
+from tests.test_loihi_emulator import random_program
 
 PYTHON, REASON = find_python()
 pytestmark = pytest.mark.skipif(not PYTHON, reason=REASON)
@@ -100,30 +103,6 @@ def graph(rng: np.random.Generator) -> nir.NIRGraph:
     return nir.NIRGraph(nodes, edges)
 
 
-def registers(rng: np.random.Generator) -> Program:
-    """Two populations and every projection between them, with registers up to their very ends."""
-    sizes = {"input": 5, "a": 4, "b": 3}
-    populations = []
-    for name in ("a", "b"):
-        n = sizes[name]
-        arrays = {
-            "du": rng.choice([0, 1, 400, 2047, 4094, 4095], n), "dv": rng.choice([0, 1, 300, 2048, 4095], n),
-            "vth": rng.choice([0, 1, 500, 20_000, 131_071], n), "bias_mant": rng.integers(-4096, 4096, n),
-            "bias_exp": rng.integers(0, 8, n), "u0": rng.integers(-(2**23) + 1, 2**23, n),
-            "v0": rng.integers(-(2**23) + 1, 2**23, n),
-        }  # fmt: skip
-        populations.append(Population(name, (n,), True, 1, **arrays, scale=np.ones(n), zero=np.zeros(n)))
-    projections = []
-    for source in sizes:
-        for target in ("a", "b"):
-            shape, sign = (sizes[target], sizes[source]), int(rng.integers(-1, 2))
-            full = sign * rng.integers(0, 256, shape) if sign else 2 * rng.integers(-128, 128, shape)
-            projections.append(
-                Projection(source, target, full, int(rng.integers(-8, 8)), int(rng.choice([0, 0, 0, 2])))
-            )
-    return Program(1e-3, "input", (5,), "b", (3,), tuple(populations), tuple(projections), ())
-
-
 def together(programs: list[Program]) -> Program:
     """Programs side by side, as one with one population."""
     inputs = np.cumsum([0, *(int(np.prod(p.input_shape)) for p in programs)])
@@ -194,9 +173,22 @@ def test_every_spike_and_voltage_equals_lava() -> None:
     assert len(active) > GRAPHS and 0.05 < np.median(active) < 0.6
 
 
+def test_graphs_that_hypothesis_makes_equal_lava() -> None:
+    programs: list[Program] = []
+
+    @settings(max_examples=TOGETHER, phases=[Phase.generate], database=None, suppress_health_check=list(HealthCheck))
+    @given(graphs(skips=True))
+    def make(made: Made) -> None:
+        programs.append(compile(made.graph, 1e-3))
+
+    make()  # all of them go to Lava at once: it takes a second to start each network
+    active = compare(programs, equal)
+    assert len(programs) >= 20 and 0.01 < np.median(active) < 0.9
+
+
 def test_registers_at_their_ends_equal_lava() -> None:
     rng = np.random.default_rng(1)
-    active = compare([registers(rng) for _ in range(TOGETHER)], equal)
+    active = compare([random_program(rng) for _ in range(TOGETHER)], equal)
     assert 0.05 < np.median(active) < 0.6
 
 
