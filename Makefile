@@ -33,24 +33,14 @@ lava: $(READY)
 	$(BIN)/neurospin doctor --setup-lava
 
 # make interchange: our files in spikingjelly, Norse and Spyx, each against our spikes; writes docs/interchange.md.
-PEERS := .peers
-PEERS_PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PEERS)/bin/python -m pip install --quiet
-interchange: $(READY) $(PEERS)/ready
-	NEUROSPIN_PEERS_PYTHON=$(CURDIR)/$(PEERS)/bin/python $(BIN)/python experiments/interchange/compare.py
-
-# Without their dependencies: they declare torchvision and the like, and so would bring another torch.
-$(PEERS)/ready: Makefile constraints.txt
-	$(PYTHON) -m venv --clear $(PEERS)
-	$(PEERS_PIP) --constraint constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
-	$(PEERS_PIP) --constraint constraints.txt nir nirtorch scipy matplotlib tqdm loguru jax flax optax grain jax-tqdm
-	$(PEERS_PIP) --no-deps spikingjelly==2.0.0 norse==1.1.0 spyx==1.0.0
-	touch $(PEERS)/ready
+interchange: $(READY) $(BENCH)/ready
+	NEUROSPIN_PEERS_PYTHON=$(CURDIR)/$(BENCH)/bin/python $(BIN)/python experiments/interchange/compare.py
 
 benchmarks: $(BENCH)/ready
 	$(BENCH)/bin/python -m experiments.benchmarks.run $(ARGUMENTS)
 
 clean:
-	rm -rf $(VENV) $(PEERS) $(BENCH) .lava runs dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BENCH) .lava runs dist .pytest_cache .ruff_cache .hypothesis
 
 # The stamp is written last, so that an interrupted build is not taken for a whole one.
 $(READY): pyproject.toml constraints.txt
@@ -71,7 +61,8 @@ $(READY): pyproject.toml constraints.txt
 # that cannot be installed is told here, and again in the table.
 $(BENCH)/ready: $(BENCH_PINS)
 	$(PYTHON) -m venv --clear $(BENCH)
-	$(BENCH_PIP) --index-url $(or $(TORCH_INDEX),https://download.pytorch.org/whl/cpu) $$(grep '^torch==' $(BENCH_PINS))
+	$(BENCH_PIP) --no-deps $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX),--extra-index-url https://download.pytorch.org/whl/cpu) \
+	  $$(grep '^torch==' $(BENCH_PINS))
 	$(BENCH_PIP) --no-deps -r $(BENCH_PINS) || xargs -n 1 $(BENCH_PIP) --no-deps < $(BENCH_PINS) || true
 	@! $(BENCH)/bin/python -m pip list 2>/dev/null | grep -iE '^(nvidia|triton|cuda)' || test -n "$(TORCH_INDEX)" || \
 	  { echo "CUDA packages arrived; for a GPU give TORCH_INDEX"; exit 1; }

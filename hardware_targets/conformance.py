@@ -35,7 +35,6 @@ twice the common ones over all; of a readout, 1 − error / range."""
 _LOIHI = {
     "I": "the chip's readout is a neuron whose voltage is read, and the compiler knows it with a leak only",
     "subtract": "the chip resets a voltage to a value",
-    "exponential": "the compiler maps Euler's decays; export the graph with them",
 }
 _DENSE_ONLY = "arrays hold dense layers; a convolution would have to be unrolled first"
 UNSUPPORTED: dict[str, dict[str, str]] = {

@@ -13,7 +13,8 @@ from neurospin.errors import NeurospinError, unknown_name
 from neurospin.graph.check import validate
 from neurospin.graph.contract import TIMES, metadata, neuron_settings, neurons
 from neurospin.graph.order import flatten
-from neurospin.graph.simulate import RESETS, SCHEMES, simulate
+from neurospin.graph.scheme import SCHEMES, scheme_of
+from neurospin.graph.simulate import RESETS, simulate
 from neurospin.target import Problem, Report
 
 DISCRETISATION, RESET_MODE = "discretisation", "reset mode"
@@ -82,7 +83,7 @@ class Reference:
     def _approximations(self, graph: nir.NIRGraph, dt: float) -> list[dict[str, Any]]:
         """Every node that is integrated or reset otherwise than the graph says."""
         found: list[dict[str, Any]] = []
-        if self.scheme not in (None, metadata(graph).get("scheme", "euler")):
+        if self.scheme not in (None, scheme_of(graph)):
             for name, node in flatten(graph)[0].items():
                 rates = [dt / np.asarray(getattr(node, field), float) for field in TIMES if hasattr(node, field)]
                 if rates:

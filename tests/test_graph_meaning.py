@@ -57,7 +57,7 @@ def test_mixed_resets_and_refractory_periods_are_told_per_node():
     np.testing.assert_allclose(back["neurons"]["b"]["refractory"], 3e-3, rtol=1e-6)
 
 
-def test_the_exponential_scheme_is_exact_for_a_constant_input():
+def test_the_exponential_scheme_is_exact_for_a_constant_input(tmp_path):
     one = np.ones(1)
     nodes = {
         "input": nir.Input({"input": np.array([1])}),
@@ -74,8 +74,13 @@ def test_the_exponential_scheme_is_exact_for_a_constant_input():
         ns.simulate(graph, x, dt=0.02)
     graph.metadata["neurospin"] = {"dt": 1e-3, "scheme": "exponential"}
     np.testing.assert_array_equal(ns.simulate(graph, x, dtype="float64").output.ravel(), found)
-    with pytest.raises(ns.GraphError, match="scheme: expected euler, got exponential"):
-        ns.from_graph(graph)
+    graph.metadata["neurospin"] = {"dt": 0.02, "scheme": "exponential"}  # longer than τ, which only Euler refuses
+    ns.write(tmp_path / "g.nir", graph)
+    np.testing.assert_array_equal(ns.simulate(ns.read(tmp_path / "g.nir"), x, dtype="float64").output.ravel(), coarse)
+    graph.metadata["neurospin"] = {"dt": 0.02, "scheme": "heun"}
+    for reader in (ns.from_graph, lambda graph: ns.simulate(graph, x)):
+        with pytest.raises(ns.UnknownName, match="heun"):
+            reader(graph)
 
 
 @pytest.mark.parametrize(("unit", "factor"), [("ms", 1e-3), ("us", 1e-6), ("steps", 2e-3)])
@@ -114,7 +119,7 @@ def test_a_target_that_lacks_what_the_metadata_tell_refuses_it():
     told = two(dt=1e-3, scheme="exponential", neurons={"b": {"refractory": 3e-3}})
     problems = [str(problem) for problem in ns.check(told, "loihi")]
     assert any(p.startswith("b: expected no refractory period") for p in problems)
-    assert any("by Euler's method, got exponential" in p for p in problems)
+    assert len(problems) == 1  # the scheme is no problem: the chip gets the decays
 
 
 @pytest.mark.parametrize("dt", [1e-3, 1e-4, 3e-3, 0.1])
@@ -143,3 +148,39 @@ def test_a_time_constant_of_one_step_forgets_everything(tmp_path, dt, kind):
         np.testing.assert_array_equal(ns.deploy(each, x, "reference").spikes, truth)
     with pytest.raises(ns.InputError, match=f"LIF.tau_mem: expected more than dt = {dt:g} s, to be learned"):
         ns.from_graph(graph, learn=("tau_mem",))
+
+
+def test_a_network_of_exact_decays_learns_and_goes_back_as_it_came(tmp_path):
+    """The decays of the graph are exact; the network's are Euler's with other time constants, and so are the chip's."""
+    graph = two(dt=3e-3, scheme="exponential")
+    x = spikes(graph)
+    net = ns.from_graph(graph, learn=("tau_mem",))
+    decay = net.neurons()["a"].dynamics().decay.detach()
+    truth = np.exp(
+        -3e-3 / graph.nodes["a"].tau_mem if hasattr(graph.nodes["a"], "tau_mem") else -3e-3 / graph.nodes["a"].tau
+    )
+    np.testing.assert_allclose(decay.numpy(), truth, rtol=1e-6)
+    assert ns.to_graph(net).metadata == graph.metadata | {
+        "neurospin": {"dt": 3e-3, "time_unit": "s", "scheme": "exponential", "reset": "value"}
+    }
+    with torch.no_grad():
+        for name, free in net.named_parameters():
+            if "free_tau" in name:
+                free.add_(0.3)
+    back = ns.to_graph(net)
+    for name in ("a", "b"):
+        before, after = (g.nodes[name] for g in (graph, back))
+        field = "tau" if hasattr(before, "tau") else "tau_mem"
+        assert (getattr(after, field) > 1.1 * getattr(before, field)).all()
+        shared = (1 - np.exp(-3e-3 / getattr(g.nodes[name], field).astype(float)) for g in (graph, back))
+        old, new = (3e-3 / rate for rate in shared)
+        np.testing.assert_allclose(new - 3e-3, (old - 3e-3) * np.exp(0.3), rtol=1e-3)
+    ns.write(tmp_path / "g.nir", back)
+    with torch.no_grad():
+        ours = net(torch.from_numpy(x)).output.numpy()
+    np.testing.assert_array_equal(ns.simulate(ns.read(tmp_path / "g.nir"), x).output, ours)
+    net.origin = None  # as after `save` and `load`: Euler's method, with the other constants
+    plain = ns.to_graph(net)
+    assert plain.metadata["neurospin"]["scheme"] == "euler"
+    np.testing.assert_array_equal(ns.simulate(plain, x).output, ours)
+    assert ns.certify(plain, x, "loihi").nodes == ns.certify(back, x, "loihi").nodes

@@ -17,6 +17,7 @@ from hardware_targets.loihi.wiring import POPULATION, Wiring, fold, node_shape
 from neurospin.errors import NeurospinError
 from neurospin.graph.contract import metadata
 from neurospin.graph.order import SPIKING, flatten
+from neurospin.graph.scheme import scheme_of
 from neurospin.target import Problem
 
 WEIGHT_SIGNED = 254
@@ -66,9 +67,8 @@ def _check(graph: nir.NIRGraph, dt: float | None) -> list[Problem]:
     recorded = metadata(graph)
     step = dt if dt is not None else recorded.get("dt")
     nodes, _ = flatten(graph)
-    problems = [problem for name, node in nodes.items() for problem in _node(name, node, step)]
-    if recorded.get("scheme", "euler") != "euler":
-        problems.append(Problem("", "integration by Euler's method", str(recorded["scheme"]), "export it with Euler"))
+    euler = scheme_of(graph) == "euler"  # exact decays are never below 0
+    problems = [problem for name, node in nodes.items() for problem in _node(name, node, step if euler else None)]
     for name, told in (recorded.get("neurons") or {}).items():
         if isinstance(told, dict) and np.any(np.asarray(told.get("refractory", 0.0)) > 0):
             problems.append(Problem(name, "no refractory period", "one in the metadata", "train without it"))

@@ -17,6 +17,7 @@ from torch import Tensor
 from neurospin.errors import GraphError
 from neurospin.graph.operators import operator
 from neurospin.graph.order import SPIKING, Order, order
+from neurospin.graph.scheme import euler_time, scheme_of, with_times
 
 READOUT = (nir.LI, nir.CubaLI)
 POPULATION = (*SPIKING, *READOUT)
@@ -48,7 +49,7 @@ class Wiring:
     Attributes:
         input: name of the input.
         input_shape: its shape.
-        nodes: neuron nodes by name, sources before targets (loops aside).
+        nodes: neuron nodes by name, sources before targets (loops aside); their decays are Euler's.
         wires: everything between them.
         drive: constant input of each population, `(size,)`, float64.
         output: name of the population that the graph gives.
@@ -170,6 +171,8 @@ def fold(graph: nir.NIRGraph, dt: float) -> Wiring:
     folder = _Folder(plan, dt)
     names = [name for component in plan.components for name in component]
     nodes = {name: plan.nodes[name] for name in names if isinstance(plan.nodes[name], POPULATION)}
+    if scheme_of(graph) == "exponential":
+        nodes = {name: with_times(node, lambda tau: euler_time(tau.double(), dt)) for name, node in nodes.items()}
     wires: list[Wire] = []
     drive: dict[str, np.ndarray] = {}
     for name, node in nodes.items():

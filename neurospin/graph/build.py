@@ -15,6 +15,7 @@ from neurospin.graph.check import shapes
 from neurospin.graph.contract import KEY, metadata, neuron_settings, resolve_dt
 from neurospin.graph.order import flatten, nest, order
 from neurospin.graph.repair import repaired
+from neurospin.graph.scheme import euler_time, exact_time, scheme_of, with_times
 from neurospin.network import Block, Network
 from neurospin.neurons import Neuron, Spiking
 from neurospin.surrogate import ArcTan, Smooth, Surrogate
@@ -31,12 +32,14 @@ class Origin:
         written: what the network's blocks wrote right after the import.
         metadata: of the graph.
         groups: metadata of its nested graphs, by their flat names.
+        scheme: by which it is integrated.
     """
 
     nodes: dict[str, nir.NIRNode]
     written: dict[str, nir.NIRNode]
     metadata: dict[str, Any]
     groups: dict[str, dict[str, Any]]
+    scheme: str = "euler"
 
 
 def to_graph(network: Network) -> nir.NIRGraph:
@@ -53,15 +56,16 @@ def to_graph(network: Network) -> nir.NIRGraph:
     for name, block in network.named_blocks():
         if isinstance(getattr(block, "surrogate", None), Smooth):
             raise GraphError(f"{name}.surrogate", "spikes", "Smooth", "export the network with another surrogate")
-    nodes = _written(network)
-    about: dict[str, Any] = {"dt": network.dt, "time_unit": "s", "scheme": "euler", "reset": _reset(network)}
+    origin = network.origin if isinstance(network.origin, Origin) else None
+    scheme = "euler" if origin is None else origin.scheme
+    nodes = _written(network, scheme)
+    about: dict[str, Any] = {"dt": network.dt, "time_unit": "s", "scheme": scheme, "reset": _reset(network)}
     about |= {key: value for key, value in (("neurons", _neurons(network)), ("weights", _weights(network))) if value}
     groups: dict[str, dict[str, Any]] = {
         block.group: {} for _, block in network.named_blocks() if isinstance(block, Port)
     }
     rest: dict[str, Any] = {}
-    origin = network.origin
-    if isinstance(origin, Origin):
+    if origin is not None:
         for name, node in nodes.items():
             if name in origin.nodes:
                 _restore(node, origin.written.get(name), origin.nodes[name])
@@ -88,6 +92,9 @@ def from_graph(
     from the metadata of a graph that neurospin wrote. Blocks of nested graphs are named `outer.inner`,
     and `to_graph` nests them again: `to_graph(from_graph(g))` is `g`, number by number.
 
+    A graph that records the scheme "exponential" gets the time constants whose Euler decays are its own,
+    `dt / (1 − exp(−dt/τ))`: the same spikes, and `to_graph` turns them back.
+
     Args:
         graph: any NIR graph: loops, nested graphs, several inputs and outputs.
         dt: step in seconds; default, the one that the graph records.
@@ -96,14 +103,13 @@ def from_graph(
 
     Raises:
         GraphError: the graph is malformed, records no step and none is given, counts time in another
-            unit than seconds, or is to be integrated by another scheme than Euler's.
+            unit than seconds, or names a scheme that is none.
         UnknownName: a constant to be learned that no neuron has.
     """
     graph = repaired(graph)
     step = resolve_dt(graph, dt)
     about = metadata(graph)
-    if about.get("scheme", "euler") != "euler":
-        raise GraphError("scheme", "euler", str(about["scheme"]), "simulate the graph; networks integrate by Euler")
+    scheme = scheme_of(graph)
     plan, sizes = order(graph), shapes(graph)
     ports = {*plan.inputs, *plan.outputs}
     inner, groups = _groups(graph)
@@ -121,23 +127,26 @@ def from_graph(
         options = {"surrogate": surrogate, **settings.get(name, {})}
         if isinstance(surrogate, Smooth):
             options["surrogate"] = surrogate
+        if scheme == "exponential":
+            node = with_times(node, lambda tau: euler_time(tau, step))
         blocks[name] = block_of(name, node, given, options, wanted, stored.get(name))
     known = {constant for block in blocks.values() if isinstance(block, Neuron) for constant in block.constants()}
     for constant in wanted:
         if constant not in known:
             raise unknown_name("learn", constant, known, "constant")
     network = Network(blocks, step, flatten(graph)[1])
-    network.origin = Origin(dict(plan.nodes), _written(network), dict(graph.metadata or {}), groups)
+    network.origin = Origin(dict(plan.nodes), _written(network, scheme), dict(graph.metadata or {}), groups, scheme)
     return network
 
 
-def _written(network: Network) -> dict[str, nir.NIRNode]:
+def _written(network: Network, scheme: str = "euler") -> dict[str, nir.NIRNode]:
     """What every block writes, inputs first, outputs last."""
     nodes: dict[str, nir.NIRNode] = {
         name: nir.Input({"input": np.array(size)}) for name, size in network.input_sizes.items()
     }
     for name, block in network.named_blocks():
-        nodes[name] = block.to_nir(network.dt) if isinstance(block, Neuron) else block.to_nir()
+        node = block.to_nir(network.dt) if isinstance(block, Neuron) else block.to_nir()
+        nodes[name] = with_times(node, lambda tau: exact_time(tau, network.dt)) if scheme == "exponential" else node
     nodes.update({name: nir.Output({"output": np.array(size)}) for name, size in network.output_sizes.items()})
     return nodes
 

@@ -19,15 +19,15 @@ from torch import Tensor
 from neurospin.errors import GraphError, unknown_name
 from neurospin.executor import Outcome, Part, execute
 from neurospin.graph.check import shapes
-from neurospin.graph.contract import check_inputs, check_record, metadata, neuron_settings, resolve_dt
+from neurospin.graph.contract import check_inputs, check_record, neuron_settings, resolve_dt
 from neurospin.graph.operators import Operator, operator
 from neurospin.graph.order import STATEFUL, Order, order
 from neurospin.graph.repair import repaired
+from neurospin.graph.scheme import euler_time, scheme_of
 from neurospin.scan import Dynamics, Scan, delay, membrane, scan
 from neurospin.scan.reference import step
 from neurospin.types import State
 
-SCHEMES = ("euler", "exponential")
 RESETS = ("value", "subtract")
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -123,10 +123,9 @@ class _Machine:
     ) -> None:
         self.plan: Order = order(graph)
         self.dtype = dtype
-        scheme = metadata(graph).get("scheme", "euler") if scheme is None else scheme
-        for what, value, known in (("scheme", scheme, SCHEMES), ("reset", reset or "value", RESETS)):
-            if value not in known:
-                raise unknown_name(what, str(value), known, what)
+        scheme = scheme_of(graph, scheme)
+        if reset is not None and reset not in RESETS:
+            raise unknown_name("reset", str(reset), RESETS, "reset")
         settings, sizes = neuron_settings(graph), shapes(graph)
         self.parts: dict[str, Part] = {}
         self.dynamics: dict[str, Dynamics] = {}
@@ -241,8 +240,8 @@ def dynamics(
         tau = get(field)
         if tau is None:
             return None
-        if exponential:  # the τ whose Euler decay, 1 − dt/τ, is exp(−dt/τ)
-            return -dt / torch.expm1(-dt / tau)
+        if exponential:
+            return euler_time(tau, dt)
         if float(tau.min()) < dt * (1 - 1e-6):
             fix = 'take a smaller dt, or scheme="exponential"'
             raise GraphError(f"{name}.{field}", f"at least dt = {dt:g} s", f"{float(tau.min()):g} s", fix)

@@ -73,8 +73,9 @@ def watched(graph):
 
 
 @settings(max_examples=40)
-@given(webs(), st.integers(0, 99))
-def test_a_web_means_the_same_in_memory_on_disk_and_as_a_network(tmp_path_factory, graph, seed):
+@given(webs(), st.integers(0, 99), st.sampled_from(["euler", "exponential"]))
+def test_a_web_means_the_same_in_memory_on_disk_and_as_a_network(tmp_path_factory, graph, seed, scheme):
+    graph.metadata["neurospin"]["scheme"] = scheme
     rng = np.random.default_rng(seed)
     size = int(graph.nodes["input"].input_type["input"][0])
     x = (rng.random((9, 3, size)) < 0.5).astype(np.float32)
