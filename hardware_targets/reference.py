@@ -11,7 +11,7 @@ import numpy as np
 
 from neurospin.errors import NeurospinError, unknown_name
 from neurospin.graph.check import validate
-from neurospin.graph.contract import TIMES, metadata, neuron_settings, neurons
+from neurospin.graph.contract import TIMES, neuron_settings, neurons
 from neurospin.graph.order import flatten
 from neurospin.graph.scheme import SCHEMES, scheme_of
 from neurospin.graph.simulate import RESETS, simulate
