@@ -16,7 +16,7 @@ def test_the_wheel_is_whole(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     wanted = {
-        "neurospin/__init__.pyi", "neurospin/py.typed", "neurospin/report/report.html.j2", "neurospin/cli.py",
+        "neurospin/__init__.pyi", "neurospin/py.typed", "neurospin/report/report.html.j2", "neurospin/cli/__init__.py",
         "hardware_targets/py.typed", "hardware_targets/lava/worker.py", "hardware_targets/c/main.c",
     }  # fmt: skip
     assert wanted <= names

@@ -1,89 +1,20 @@
-"""The command line: `neurospin run | resume | export | check | deploy | certify | compare | report | …`.
-
-Heavy packages are imported inside the commands, so that `neurospin --help` answers at once.
-"""
+"""What is done with one graph: export, check, draw, deploy, certify."""
 
 from __future__ import annotations
 
-import sys
-import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from neurospin.cli.options import Dt, GraphFile, Output, Seed, Spikes, Target
 from neurospin.errors import NeurospinError, OutputError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from neurospin.runs.config import Experiment
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    help="Train a spiking network once; run it on Loihi arithmetic or a crossbar; be told exactly what changed.",
-)
-
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where the result goes.")]
-Target = Annotated[str, typer.Option("--target", "-t", help="Name of a target; see `neurospin targets`.")]
-Dt = Annotated[float | None, typer.Option("--dt", help="Step in seconds; default: the one that the graph records.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random on the target.")]
-Run = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
-GraphFile = Annotated[Path, typer.Argument(help="A NIR file.", metavar="GRAPH.nir")]
-Spikes = Annotated[Path, typer.Option("--input", "-i", help="npz with the array `spikes`, (time, batch, *input).")]
-
-
-@app.command()
-def run(
-    config: Annotated[Path, typer.Argument(help="An experiment file.", metavar="EXPERIMENT.yaml")],
-    output: Output = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="In place of the file's seed.")] = None,
-    changes: Annotated[
-        list[str] | None, typer.Option("--set", help="key=value, for example training.epochs=3.")
-    ] = None,
-) -> None:
-    """Train, export, run on every target, report. A run that was stopped goes on; a finished one is shown."""
-    from neurospin.runs.config import load
-
-    experiment = load(config, changes or [], seed)
-    _carry_out(experiment, output or Path("runs") / f"{experiment.name}-seed{experiment.seed}")
-
-
-@app.command()
-def resume(folder: Run) -> None:
-    """Go on with a run that was stopped, as if it had not been."""
-    from neurospin.files import existing
-    from neurospin.runs.config import load
-
-    _carry_out(load(existing(folder, "folder") / "config.yaml"), folder)
-
-
-def _carry_out(experiment: Experiment, folder: Path) -> None:
-    from neurospin.report.console import Console, results_table
-    from neurospin.runs import experiment as experiments
-
-    with Console() as console:
-        results = experiments.run(experiment, folder, console)
-    results_table(results)
-    typer.echo(f"report: {folder / 'report.html'}")
-
-
-@app.command()
-def config(
-    path: Annotated[Path, typer.Argument(help="An experiment file.", metavar="EXPERIMENT.yaml")],
-    changes: Annotated[list[str] | None, typer.Option("--set", help="key=value.")] = None,
-) -> None:
-    """Show an experiment with every default written out."""
-    from neurospin.runs.config import load
-
-    typer.echo(load(path, changes or []).to_yaml(), nl=False)
-
-
-@app.command()
 def export(
     source: Annotated[Path, typer.Argument(help="A run folder, or a NIR file.", metavar="RUN|GRAPH.nir")],
     to: Annotated[
@@ -113,7 +44,6 @@ def export(
         typer.echo(str(seam.export(graph, to, output or place.with_name(f"{place.stem}-{to}"), dt=dt)))
 
 
-@app.command()
 def check(
     graph: GraphFile,
     target: Target,
@@ -133,7 +63,6 @@ def check(
     typer.echo(f"{graph} fits {target}")
 
 
-@app.command()
 def draw(
     graph: GraphFile,
     target: Annotated[str | None, typer.Option("--target", "-t", help="A target whose problems are shown.")] = None,
@@ -149,7 +78,6 @@ def draw(
     typer.echo(str(place))
 
 
-@app.command()
 def deploy(
     graph: GraphFile,
     input: Spikes,
@@ -183,7 +111,6 @@ def deploy(
         typer.echo(f"energy: {low:.3g} to {high:.3g} joules in all, after {report.info['energy_source']}")
 
 
-@app.command()
 def certify(
     graph: Annotated[Path, typer.Argument(help="A NIR file, or a run folder.", metavar="GRAPH.nir|RUN")],
     input: Annotated[
@@ -222,58 +149,6 @@ def certify(
         raise typer.Exit(1)
 
 
-@app.command()
-def compare(runs: Annotated[list[Path], typer.Argument(help="Run folders.", metavar="RUN…")]) -> None:
-    """Put the learners of several runs side by side."""
-    from neurospin.report.console import comparison_table
-    from neurospin.runs.experiment import read_results
-
-    comparison_table({str(folder): read_results(folder) for folder in runs})
-
-
-@app.command()
-def report(folder: Run) -> None:
-    """Write the report of a run anew."""
-    from neurospin.report.html import write_report
-
-    typer.echo(str(write_report(folder)))
-
-
-@app.command()
-def targets() -> None:
-    """List every target, and why one cannot be used here."""
-    from neurospin import target as seam
-    from neurospin.report.console import targets_table
-
-    targets_table(seam.targets())
-
-
-@app.command()
-def cite(folder: Run) -> None:
-    """Print the sources of exactly what a run used."""
-    from neurospin.runs.experiment import read_results
-
-    for source in read_results(folder)["citations"]:
-        typer.echo(source)
-
-
-@app.command()
-def doctor(
-    setup_lava: Annotated[
-        bool, typer.Option("--setup-lava", help="Build the Python 3.10 environment of Lava.")
-    ] = False,
-) -> None:
-    """Tell what is installed, what can run here, and what is missing; or build what Lava needs."""
-    from neurospin.report.console import doctor_table
-
-    if setup_lava:
-        from importlib.metadata import entry_points
-
-        (entry,) = entry_points(group="neurospin.setup", name="lava")
-        typer.echo(f"Lava: {entry.load()()}")
-    doctor_table()
-
-
 def _write_json(place: Path, content: dict[str, Any]) -> None:
     import json
 
@@ -309,25 +184,3 @@ def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         raise InputError(
             str(path), "an npz file with the array spikes", str(error), "write it with numpy.savez"
         ) from error
-
-
-def main() -> None:
-    """Entry point: errors and warnings in one line, a traceback only with `--debug`; exit status 1 for a fault in the input."""
-    debug = "--debug" in sys.argv
-    if debug:
-        sys.argv.remove("--debug")
-    warnings.formatwarning = lambda message, *_, **__: f"neurospin: warning: {message}\n"
-    try:
-        app()
-    except NeurospinError as error:
-        if debug:
-            raise
-        typer.echo(f"neurospin: {error}", err=True)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo("neurospin: stopped; neurospin resume goes on", err=True)
-        sys.exit(130)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,20 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where the result goes.")]
+Target = Annotated[str, typer.Option("--target", "-t", help="Name of a target; see `neurospin targets`.")]
+Dt = Annotated[float | None, typer.Option("--dt", help="Step in seconds; default: the one that the graph records.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random on the target.")]
+Run = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
+GraphFile = Annotated[Path, typer.Argument(help="A NIR file.", metavar="GRAPH.nir")]
+Spikes = Annotated[Path, typer.Option("--input", "-i", help="npz with the array `spikes`, (time, batch, *input).")]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="key=value with a dotted key, for example training.epochs=3; repeatable."),
+]
