@@ -190,7 +190,7 @@ YAML = yaml.safe_dump(SMALL)
     [
         (
             YAML.replace("epochs:", "epoch:"),
-            r"training.epoch: expected one of .*, got 'epoch'. Fix: did you mean 'epochs'\?",
+            r"training.epoch: expected one of .*, got 'epoch'. Fix: did you mean 'training.epochs'\?",
         ),
         (YAML + "nam: x\n", r"nam: .*did you mean 'name'"),
         (YAML + "main: a\n", r"line \d+: expected YAML, got the key 'main' twice"),
@@ -224,5 +224,5 @@ def test_settings_can_be_changed_and_defaults_are_visible(tmp_path):
     assert "surrogate: arctan" in changed.to_yaml()
     with pytest.raises(ns.ConfigError, match="key=value"):
         config.load(tmp_path / "e.yaml", ["training.lr"])
-    with pytest.raises(ns.ConfigError, match="did you mean 'lr'"):
+    with pytest.raises(ns.ConfigError, match=r"did you mean 'training\.lr'"):
         config.load(tmp_path / "e.yaml", ["training.lrr=1"])

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neurospin.cli.options import Dt, GraphFile, Output, Seed, Spikes, Target
-from neurospin.errors import NeurospinError, OutputError
+from neurospin.cli.options import Dt, GraphFile, Output, Seed, Spikes, Target, check_figure
+from neurospin.errors import NeurospinError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -134,8 +134,8 @@ def certify(
     spikes, labels = _arrays(input)
     for place in filter(None, (json, figure)):
         writable(place)
-    if figure and figure.suffix not in (".svg", ".png", ".pdf"):
-        raise OutputError(str(figure), "a name that ends in .svg, .png or .pdf", figure.suffix or "none", "rename it")
+    if figure:
+        check_figure(figure)
     certificate = compare_spikes(content, spikes, target, labels=labels, dt=dt, seed=seed, causes=causes)
     if json:
         _write_json(json, certificate.to_dict())

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from neurospin.errors import OutputError
+
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where the result goes.")]
 Target = Annotated[str, typer.Option("--target", "-t", help="Name of a target; see `neurospin targets`.")]
 Dt = Annotated[float | None, typer.Option("--dt", help="Step in seconds; default: the one that the graph records.")]
@@ -18,3 +20,9 @@ Changes = Annotated[
     list[str] | None,
     typer.Option("--set", help="key=value with a dotted key, for example training.epochs=3; repeatable."),
 ]
+
+
+def check_figure(path: Path) -> None:
+    """Refuse a picture of a kind that cannot be drawn."""
+    if path.suffix not in (".svg", ".png", ".pdf"):
+        raise OutputError(str(path), "a name that ends in .svg, .png or .pdf", path.suffix or "none", "rename it")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neurospin.cli.options import Changes, Output, Run
+from neurospin.cli.options import Changes, Output, Run, check_figure
 
 if TYPE_CHECKING:
     from neurospin.runs.config import Experiment
@@ -45,21 +45,87 @@ def _carry_out(experiment: Experiment, folder: Path) -> None:
 
 
 def config(
-    path: Annotated[Path, typer.Argument(help="An experiment file.", metavar="EXPERIMENT.yaml")],
+    path: Annotated[Path | None, typer.Argument(help="An experiment file.", metavar="[EXPERIMENT.yaml]")] = None,
     changes: Changes = None,
+    show: Annotated[bool, typer.Option("--show", help="With a word on every key, and what it may be.")] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="The JSON schema of experiment files, for editors.")] = False,
 ) -> None:
-    """Show an experiment with every default written out."""
-    from neurospin.runs.config import load
+    """Show an experiment with every default written out; without a file, the smallest experiment there is."""
+    from neurospin.runs import show as texts
+    from neurospin.runs.config import load, parse
+    from neurospin.runs.keys import change
 
-    typer.echo(load(path, changes or []).to_yaml(), nl=False)
+    if schema:
+        typer.echo(texts.schema_text())
+        return
+    if path:
+        experiment = load(path, changes or [])
+    else:
+        content = texts.template().model_dump(mode="json")
+        for text in changes or []:
+            change(content, text, type(texts.template()))
+        experiment = parse(content, "config")
+    typer.echo(texts.commented(experiment) if show or not path else experiment.to_yaml(), nl=False)
 
 
-def compare(runs: Annotated[list[Path], typer.Argument(help="Run folders.", metavar="RUN…")]) -> None:
-    """Put the learners of several runs side by side."""
-    from neurospin.report.console import comparison_table
-    from neurospin.runs.experiment import read_results
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders.", metavar="RUN…")],
+    figure: Annotated[Path | None, typer.Option("--figure", help="Where the picture goes: .svg, .png or .pdf.")] = None,
+) -> None:
+    """Put runs side by side, in one table and one figure, with statistics paired by seed.
 
-    comparison_table({str(folder): read_results(folder) for folder in runs})
+    Runs that differ in the seed alone are taken together; everything is compared with the first run's first learner.
+    """
+    from neurospin.files import writable
+    from neurospin.report.comparison import comparison_figure, comparison_table
+    from neurospin.report.plots import save
+    from neurospin.runs.comparison import METRICS, align, gain
+
+    if figure:
+        check_figure(figure)
+        writable(figure)
+    first, *others = arms = align(runs)
+    gains = {arm.label: [gain(arm, first, metric) for metric in METRICS] for arm in others}
+    comparison_table({arm.label: [arm.values[metric] for metric in METRICS] for arm in arms}, gains)
+    if figure:
+        accuracies = {arm.label: arm.values[METRICS[0]] for arm in arms}
+        picture, _ = comparison_figure(
+            accuracies, {arm.label: arm.matrices for arm in arms}, {label: found[0] for label, found in gains.items()}
+        )
+        save(picture, figure)
+        typer.echo(str(figure))
+
+
+def results(
+    runs: Annotated[list[str], typer.Argument(help="Run folders, or patterns such as 'runs/*'.", metavar="GLOB…")],
+    sql: Annotated[
+        str | None, typer.Option("--sql", help="A query over the tables results, tasks, epochs and targets.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help=".parquet, .csv or .json; without --sql results.parquet by default."),
+    ] = None,
+) -> None:
+    """Many runs as tables: written as parquet, or asked in SQL (duckdb)."""
+    import re
+
+    from neurospin.files import writable
+    from neurospin.report.console import rows_table, steps
+    from neurospin.runs.table import TABLES, find, open_tables, query
+
+    place = output or (None if sql else Path("results.parquet"))
+    if place:
+        writable(place)
+    asked = sql or "from results"
+    folders = find(runs)
+    wanted = [name for name in TABLES if re.search(rf"\b{name}\b", asked, re.IGNORECASE)]
+    with steps("reading runs", folders) as each:
+        database = open_tables(each, wanted, lambda text: typer.echo(f"neurospin: warning: {text}", err=True))
+    names, rows = query(database, asked, place)
+    if sql:
+        rows_table(names, rows)
+    if place:
+        typer.echo(f"{place}: {len(rows)} rows, {len(names)} columns")
 
 
 def report(folder: Run) -> None:
@@ -71,7 +137,7 @@ def report(folder: Run) -> None:
 
 def cite(folder: Run) -> None:
     """Print the sources of exactly what a run used."""
-    from neurospin.runs.experiment import read_results
+    from neurospin.runs.results import read_results
 
     for source in read_results(folder)["citations"]:
         typer.echo(source)

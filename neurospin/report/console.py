@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
 from rich import progress
 from rich.console import Console as Terminal
 from rich.table import Table
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from neurospin.continual import Epoch
     from neurospin.target import TargetStatus
 
+Item = TypeVar("Item")
 PACKAGES = (
     "neurospin", "torch", "numpy", "scipy", "nir", "h5py", "safetensors", "matplotlib", "snntorch", "norse", "numba",
 )  # fmt: skip
@@ -72,7 +73,8 @@ class Console:
         self.terminal.print(text)
 
 
-def _print(table: Table) -> None:
+def print_table(table: Table) -> None:
+    """Print a table as wide as the terminal, or 120 columns where there is none."""
     terminal = Terminal(highlight=False)
     if not terminal.is_terminal:
         terminal.width = 120  # a file or a pipe has no width of its own
@@ -109,36 +111,30 @@ def results_table(results: Mapping[str, Any]) -> None:
                 f"{100 * accuracy['before']:.1f} %",
                 f"{differing} of {spikes}" if differing else f"none of {spikes}",
             )
-    _print(table)
+    print_table(table)
 
 
-def comparison_table(runs: Mapping[str, Mapping[str, Any]]) -> None:
-    """The learners of several runs, a row each; then, over the runs, mean and standard deviation.
+SHOWN_ROWS = 100
 
-    The last rows are paired differences between the first learner and each other one.
-    """
+
+def rows_table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """The answer of a query; the first hundred rows."""
     table = Table()
-    for column in ("run", "learner", "seed", "all tasks (%)", "just learned (%)", "backward transfer"):
-        table.add_column(column)
-    keys = ("average_accuracy", "learning_accuracy", "backward_transfer")
-    for folder, results in runs.items():
-        for name, learner in results["learners"].items():
-            values = [f"{100 * learner[key]:.1f}" for key in keys]
-            table.add_row(folder, name, str(results["seed"]), *values)
-    shared = [n for n in next(iter(runs.values()))["learners"] if all(n in r["learners"] for r in runs.values())]
-    if len(runs) > 1 and shared:
-        table.add_section()
-        found = {n: np.array([[100 * r["learners"][n][k] for k in keys] for r in runs.values()]) for n in shared}
-        for name, values in found.items():
-            table.add_row(f"{len(runs)} runs", name, "", *_spread(values))
-        for name in shared[1:]:
-            table.add_row(f"{len(runs)} runs", f"{shared[0]} - {name}", "", *_spread(found[shared[0]] - found[name]))
-    _print(table)
+    for name in names:
+        table.add_column(name, overflow="fold")
+    for row in rows[:SHOWN_ROWS]:
+        table.add_row(*(f"{value:.6g}" if isinstance(value, float) else str(value) for value in row))
+    print_table(table)
+    if len(rows) > SHOWN_ROWS:
+        Terminal(highlight=False).print(f"and {len(rows) - SHOWN_ROWS} more rows; --output writes them all")
 
 
-def _spread(values: np.ndarray) -> list[str]:
-    """Mean ± standard deviation of every column."""
-    return [f"{m:.1f} ± {s:.1f}" for m, s in zip(values.mean(0), values.std(0, ddof=1), strict=True)]
+@contextmanager
+def steps(title: str, items: Sequence[Item]) -> Iterator[Iterable[Item]]:
+    """The items, with a bar in a terminal that goes on as they are taken, and goes away."""
+    terminal = Terminal(stderr=True)
+    with progress.Progress(console=terminal, transient=True, disable=not terminal.is_terminal) as bars:
+        yield bars.track(items, description=title)
 
 
 def targets_table(found: Iterable[TargetStatus]) -> None:
@@ -148,7 +144,7 @@ def targets_table(found: Iterable[TargetStatus]) -> None:
         table.add_column(column)
     for status in found:
         table.add_row(status.name, "yes" if status.available else "no", status.package, status.reason)
-    _print(table)
+    print_table(table)
 
 
 def doctor_table() -> None:
@@ -170,4 +166,4 @@ def doctor_table() -> None:
     table.add_row("GPU", torch.cuda.get_device_name() if torch.cuda.is_available() else "none")
     for status in targets():
         table.add_row(f"target {status.name}", "runs here" if status.available else f"no: {status.reason}")
-    _print(table)
+    print_table(table)

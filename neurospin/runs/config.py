@@ -1,7 +1,7 @@
 """The experiment file: what a run is, with every default visible.
 
-Read by pydantic, which names every unknown or illegal key. YAML is loaded without tags, aliases or
-duplicate keys; numbers such as `1e-3`, which YAML takes for text, are read as numbers.
+Read by pydantic, which names every unknown or illegal key; numbers such as `1e-3`, which YAML takes for
+text, are read as numbers. The text under a field is what `neurospin config` and editors show beside it.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import torch
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, ValidationError, model_validator
 
-from neurospin.errors import ConfigError, InputError, NeurospinError, unknown_name
-from neurospin.files import existing, write_text
+from neurospin.errors import ConfigError, InputError
+from neurospin.files import write_text
 from neurospin.plasticity.registry import kind, make
-
-LARGEST_FILE = 1_000_000
+from neurospin.runs import yaml_file
+from neurospin.runs.keys import change, told
 
 
 def _number(value: Any) -> Any:
@@ -36,16 +36,20 @@ Positive = Annotated[Number, Field(gt=0)]
 class Part(BaseModel):
     """A part of the experiment file: no unknown keys, frozen."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class StreamConfig(Part):
     """The stream of tasks; see `neurospin.continual.streams`."""
 
     kind: Literal["permuted", "rotated", "split"] = "permuted"
+    """What makes one task from the next."""
     dataset: Literal["digits", "mnist", "fashion_mnist", "kmnist"] = "digits"
+    """The images; all but digits are read from the folder NEUROSPIN_DATA."""
     tasks: Count = 5
+    """Number of tasks."""
     scenario: Literal["domain", "class"] = "domain"
+    """Of split streams: the same two classes in every task (domain), or new ones (class)."""
 
     @model_validator(mode="after")
     def _only_split_has_scenarios(self) -> StreamConfig:
@@ -58,7 +62,9 @@ class EncodeConfig(Part):
     """Intensities to spikes; see `neurospin.encode.Rate`."""
 
     steps: Count = 20
+    """Length of the spike trains in steps."""
     probability: Annotated[Number, Field(gt=0, le=1)] = 1.0
+    """Of a spike per step at full intensity."""
 
 
 class NetworkConfig(Part):
@@ -68,13 +74,21 @@ class NetworkConfig(Part):
     """
 
     hidden: Annotated[list[Count], Field(min_length=1)] = [256]
+    """Neurons in every hidden layer."""
     weight: Literal["binary", "float"] = "binary"
+    """What acts: the sign of the hidden value, or the value."""
     gain: Annotated[list[Positive], Field(min_length=1)] = [8.0, 16.0]
+    """Size of the weights of every layer, in units of 1/√fan_in."""
     dt: Positive = 1e-3
+    """Step in seconds."""
     tau_mem: Positive = 10e-3
+    """Membrane time constant of hidden neurons in seconds."""
     tau_out: Positive = 10e-3
+    """Time constant of the readout in seconds."""
     surrogate: Literal["arctan", "fast_sigmoid", "triangle"] = "arctan"
+    """Derivative that stands in for a spike's."""
     slope: Positive = 5.0
+    """Of the surrogate."""
 
     @model_validator(mode="after")
     def _one_gain_per_layer(self) -> NetworkConfig:
@@ -87,17 +101,24 @@ class TrainingConfig(Part):
     """How every learner is trained; see `neurospin.plasticity.Metaplastic`."""
 
     epochs: Count = 10
+    """Passes over the training samples of every task."""
     batch_size: Count = 100
+    """Samples per step, over all processes."""
     lr: Positive = 1e-2
+    """Adam's step size; rules that are not built on Adam have their own among the settings."""
     eps: Positive = 1e-3
+    """Of Adam, added to the root of the second moment."""
 
 
 class LevelsConfig(Part):
     """Levels of the stored values; see `neurospin.plasticity.Levels`."""
 
     count: Annotated[StrictInt, Field(ge=2)]
+    """Number of levels."""
     bound: Positive = 0.5
+    """The last level, in units of the stored value."""
     write_noise: Annotated[Number, Field(ge=0)] = 0.0
+    """Standard deviation per write, in units of the spacing."""
 
 
 class LearnerConfig(Part):
@@ -108,11 +129,17 @@ class LearnerConfig(Part):
     """
 
     title: str
+    """What tables and figures call it."""
     neuron: Literal["lif", "rate"] = "lif"
+    """Spiking neurons, or their rate twins."""
     m: Annotated[Number, Field(ge=0)] = 0.0
+    """Metaplasticity of the rule metaplastic; 0 is plain Adam."""
     rule: str = "metaplastic"
+    """Name of a rule."""
     settings: dict[str, StrictInt | Number | str | bool] = {}
+    """Of the rule."""
     levels: LevelsConfig | None = None
+    """Levels on which stored values live; null for none."""
 
     @model_validator(mode="after")
     def _m_is_of_metaplastic(self) -> LearnerConfig:
@@ -125,7 +152,9 @@ class Experiment(Part):
     """A whole run."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    """Of the run folder."""
     seed: Annotated[StrictInt, Field(ge=0)] = 0
+    """Of everything random; data, initialisation, noise and targets get independent children."""
     stream: StreamConfig = StreamConfig()
     encode: EncodeConfig = EncodeConfig()
     network: NetworkConfig = NetworkConfig()
@@ -133,9 +162,13 @@ class Experiment(Part):
     learners: Annotated[
         dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{1,32}$")], LearnerConfig], Field(min_length=1)
     ]
+    """Learners by name; each one learns the whole stream."""
     main: str
+    """The spiking learner that is exported and run on the targets."""
     targets: list[str] = ["reference", "loihi", "crossbar", "lava"]
+    """Where the main learner runs; see neurospin targets."""
     samples: Count = 256
+    """Test samples on which targets are compared."""
 
     @model_validator(mode="after")
     def _main_is_a_learner(self) -> Experiment:
@@ -150,24 +183,6 @@ class Experiment(Part):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe YAML without aliases and duplicate keys."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()
-            raise yaml.constructor.ConstructorError(None, None, "an alias (*), which is refused", event.start_mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r} twice", key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
 def load(path: str | os.PathLike[str], changes: Iterable[str] = (), seed: int | None = None) -> Experiment:
     """Read an experiment file.
 
@@ -180,19 +195,9 @@ def load(path: str | os.PathLike[str], changes: Iterable[str] = (), seed: int | 
         MissingFile: no such file.
         ConfigError: the file is not YAML, or a key is unknown or has an illegal value; names the key.
     """
-    place = existing(path)
-    if place.stat().st_size > LARGEST_FILE:
-        raise ConfigError(str(path), "at most 1 MB", f"{place.stat().st_size} bytes", "give an experiment file")
-    try:
-        content = yaml.load(place.read_text(encoding="utf-8"), Loader=_Loader)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}, line {mark.line + 1}" if mark else str(path)
-        raise ConfigError(where, "YAML", getattr(error, "problem", None) or str(error), "mend the file") from error
-    if not isinstance(content, dict):
-        raise ConfigError(str(path), "keys and values", type(content).__name__, "see experiments/quickstart.yaml")
-    for change in changes:
-        _apply(content, change)
+    content = yaml_file.read(path)
+    for text in changes:
+        change(content, text, Experiment)
     if seed is not None:
         content["seed"] = seed
     return parse(content, str(path))
@@ -203,7 +208,7 @@ def parse(content: Mapping[str, Any], where: str) -> Experiment:
     try:
         experiment = Experiment.model_validate(content)
     except ValidationError as error:
-        raise _told(error, where) from error
+        raise told(error, where, Experiment, content) from error
     for name, learner in experiment.learners.items():
         at = f"{where}: learners.{name}"
         kind(learner.rule, learner.settings, f"{at}.rule")
@@ -212,56 +217,6 @@ def parse(content: Mapping[str, Any], where: str) -> Experiment:
         except InputError as error:
             raise ConfigError(f"{at}.settings: {error.where}", error.expected, error.got, error.fix) from error
     return experiment
-
-
-def _apply(content: dict[str, Any], change: str) -> None:
-    key, sign, text = change.partition("=")
-    if not sign or not key:
-        raise ConfigError("--set", "key=value", repr(change), "for example --set training.epochs=3")
-    *parents, last = key.split(".")
-    for name in parents:
-        content = content.setdefault(name, {})
-        if not isinstance(content, dict):
-            raise ConfigError(f"--set {key}", "a key with parts", f"{name}, which has none", "change the key")
-    try:
-        content[last] = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {key}", "a YAML value", repr(text), "quote the value") from error
-
-
-def _told(error: ValidationError, where: str) -> Exception:
-    """The first fault in one line, with the nearest known key where the key is unknown."""
-    first = error.errors()[0]
-    path = [str(part) for part in first["loc"]]
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    if first["type"] == "extra_forbidden":
-        return _as_config(unknown_name(f"{where}: {'.'.join(path)}", path[-1], _known(path[:-1]), "key"), more)
-    if first["type"] == "missing":
-        return ConfigError(f"{where}: {'.'.join(path)}", "a value", f"none{more}", f"add {path[-1]}")
-    expected = str(first["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
-    at = f"{where}: {'.'.join(path)}".rstrip(": ")
-    if first["type"] == "value_error":  # our own words: "KEY: EXPECTED, not GOT"
-        expected, _, got = expected.partition(", not ")
-        return ConfigError(at, expected, f"{got}{more}", "change the value")
-    return ConfigError(at, expected, f"{first['input']!r}{more}", "change the value")
-
-
-def _as_config(error: Exception, more: str) -> ConfigError:
-    assert isinstance(error, NeurospinError)
-    return ConfigError(error.where, error.expected, error.got + more, error.fix)
-
-
-def _known(path: list[str]) -> list[str]:
-    """The keys of the part of the experiment at `path`."""
-    part: Any = Experiment
-    for name in path:
-        if isinstance(part, type) and issubclass(part, BaseModel):
-            field = part.model_fields.get(name)
-            part = field.annotation if field else None
-        else:  # a mapping of parts by name
-            parts = [a for a in get_args(part) if isinstance(a, type) and issubclass(a, BaseModel)]
-            part = parts[0] if parts else None
-    return list(part.model_fields) if isinstance(part, type) and issubclass(part, BaseModel) else []
 
 
 def write(path: Path, experiment: Experiment) -> None:

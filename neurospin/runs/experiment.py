@@ -33,6 +33,7 @@ from neurospin.report.html import write_report
 from neurospin.runs import checkpoint
 from neurospin.runs.config import Experiment
 from neurospin.runs.config import load as load_config
+from neurospin.runs.results import read_results
 from neurospin.runs.train import Folder, Observer, build_stream, seed_of, train
 from neurospin.target import deploy, targets
 
@@ -233,19 +234,3 @@ def citations(experiment: Experiment) -> list[str]:
     used += [SURROGATE, SURROGATES[experiment.network.surrogate], NIR]
     used += [TARGETS[name] for name in experiment.targets if name in TARGETS]
     return list(dict.fromkeys(used))
-
-
-def read_results(folder: Path) -> dict[str, Any]:
-    """The content of a finished run's `results.json`.
-
-    Raises:
-        ConfigError: the folder holds no finished run.
-    """
-    place = folder / "results.json"
-    if not place.is_file():
-        raise ConfigError(str(folder), "a finished run (results.json)", "none", "neurospin run, or neurospin resume")
-    try:
-        content = json.loads(place.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ConfigError(str(place), "JSON", str(error), "neurospin run again in a new folder") from error
-    return content
