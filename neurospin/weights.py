@@ -1,4 +1,4 @@
-"""What a synapse stores, and the weight that acts: `Float`, `Binary` and `Levels`."""
+"""What a synapse stores, and the weight that acts: `Float`, `Binary`, `Scaled` and `Levels`."""
 
 from __future__ import annotations
 
@@ -102,6 +102,35 @@ class _Sign(torch.autograd.Function):
 
 
 @dataclass(frozen=True)
+class Scaled(Weight):
+    """`w = c · x`: what a device stores, in units of half its range, times `c = gain / √fan_in`.
+
+    `Binary` without the sign: devices that are not alike act as they are. The gradient is `c`.
+
+    Attributes:
+        gain: size of the acting weight of x = 1 in units of `1/√fan_in`; default 1.
+    """
+
+    gain: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.gain) and self.gain > 0):
+            raise InputError("Scaled.gain", "a positive number", repr(self.gain), "give gain > 0")
+
+    def initial(self, shape: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
+        """−1 or +1."""
+        return (torch.rand(shape, generator=generator) < 0.5) * 2.0 - 1
+
+    def value(self, stored: Tensor) -> Tensor:
+        """`c · x`."""
+        return stored * self.scale(stored.shape[-1])
+
+    def scale(self, fan_in: int) -> float:
+        """`c`."""
+        return self.gain / math.sqrt(fan_in)
+
+
+@dataclass(frozen=True)
 class Levels(Weight):
     """`w = c · level nearest to h/c`: a hidden value h is stored, and a weight of few levels acts, `c = gain / √fan_in`.
 
@@ -163,7 +192,7 @@ class _StraightThrough(torch.autograd.Function):
         return gradients[0], None
 
 
-KINDS: dict[str, type[Weight]] = {"float": Float, "binary": Binary, "levels": Levels}
+KINDS: dict[str, type[Weight]] = {"float": Float, "binary": Binary, "levels": Levels, "scaled": Scaled}
 
 
 def weight_from(config: dict[str, Any]) -> Weight:

@@ -147,6 +147,24 @@ def test_a_protected_junction_flips_as_seldom_as_the_rule_says():
         close(flipped * n / 4, wanted, n // 4)
 
 
+def test_a_voltage_above_the_critical_one_takes_from_the_protection_what_it_exceeds():
+    device = MagnetoIonicMTJ(**SAME, barrier=LogCosh(5.0))
+    state = device.initial((1,), seeded())
+    state["h"][:] = 1.0
+    critical = 0.461 / (1 - math.log(10 / math.log(2)) / 40)
+    rise = 2 * math.log(math.cosh(5.0))
+    for excess in (0.1, 0.5):  # Δ (1 + κ) (1 − V / (V_c (1 + κ))) = Δ (1 − V / V_c) + ΔE, whatever its sign
+        wanted = -math.expm1(-1e-3 * math.exp(-max(0.0, rise - 40 * excess)))
+        assert float(device.switching_probability(state, Pulse(critical * (1 + excess), 1e-12))) == pytest.approx(
+            wanted, rel=1e-4
+        )
+    to_p, to_ap = device.volts(0.3, 50e-9)
+    state["h"][:] = 0.0
+    assert float(device.switching_probability(state, Pulse(to_p, 50e-9))) == pytest.approx(0.3, rel=1e-4)
+    state["parallel"][:] = 1.0
+    assert float(device.switching_probability(state, Pulse(to_ap, 50e-9))) == pytest.approx(0.3, rel=1e-4)
+
+
 def test_domain_walls_and_skyrmions_move_one_level_with_their_probability():
     n = 200_000
     wall = DomainWallMTJ(rise=0.2, g_spread=0.0)

@@ -20,3 +20,5 @@ from neurospin.plasticity.replay import Replay as Replay
 from neurospin.plasticity.replay import Reservoir as Reservoir
 from neurospin.plasticity.rule import Rule as Rule
 from neurospin.plasticity.si import SI as SI
+from neurospin.plasticity.storage import OnDevice as OnDevice
+from neurospin.plasticity.storage import Storage as Storage

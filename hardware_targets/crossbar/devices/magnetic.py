@@ -92,6 +92,14 @@ class BinaryMTJ(PulsedDevice):
     def _shrink(self) -> float:
         return 1 - math.log(self.median_seconds / (self.tau0 * math.log(2))) / self.delta
 
+    def volts(self, chance: float, seconds: float) -> tuple[float, float]:
+        """Voltages to the parallel and to the antiparallel state that switch the nominal junction with `chance`.
+
+        The inverse law `V = V_c (1 + ln(−ln(1 − P) τ₀ / t) / Δ)`, at 300 K.
+        """
+        share = (1 + math.log(-math.log1p(-chance) * self.tau0 / seconds) / self.delta) / self._shrink
+        return self.v_to_p * share, self.v_to_ap * share
+
     def _fresh(self, shape: tuple[int, ...], generator: torch.Generator) -> State:
         return {
             "parallel": torch.zeros(shape),
@@ -120,7 +128,7 @@ class BinaryMTJ(PulsedDevice):
         up = state["parallel"] < 0.5
         critical = torch.where(up, self.v_to_p, self.v_to_ap) * state["v_scale"] / self._shrink
         height = self.delta * (1 - volts / critical) - self.vcma * torch.as_tensor(gate, dtype=torch.float32)
-        return torch.exp(-(height.clamp(min=0) + self.protection(state)) * ROOM / temperature) / self.tau0
+        return torch.exp(-(height + self.protection(state)).clamp(min=0) * ROOM / temperature) / self.tau0
 
     def switching_probability(self, state: State, pulse: Pulse, temperature: float = ROOM) -> Tensor:
         """Probability of leaving the present state; the barrier scales as 1/T. Differentiable in the volts."""

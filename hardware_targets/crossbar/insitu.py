@@ -1,0 +1,309 @@
+"""Learning on the devices: a rule asks for changes, a scheme turns them into pulses, physics does the rest.
+
+Storages here are what `neurospin.plasticity.OnDevice` takes: `BinarySynapses` of magnetic tunnel junctions, and
+`LevelSynapses` of groups of devices with levels. Schemes are how pulses are chosen: `Sign`, `Stochastic`, `Verify`.
+
+**The hidden value as a barrier.** A rule without metaplasticity asks a binary synapse of sign s for a change D of its
+hidden value. Against s, a state pulse is given that flips a fresh junction with the probability m |D|. Along s, a
+gate pulse raises the anisotropy h by `gain` m |D| / M, where `LogCosh(M)` is the junction's barrier, so that M h plays
+m |W|. A junction that flipped gets a gate pulse back to h = 0. Nothing outside the junction knows h: what a state
+pulse does is damped by `P(h) / P(0) ≈ 1 − tanh²(M h)` (`devices.barriers`), the factor f of
+
+    W ← W − lr U f(W)  where a step shrinks |W|   (Laborieux et al. 2021, doi:10.1038/s41467-021-22768-y)
+
+Two things differ. A junction forgets a push against it that does not flip it, while the rule lowers |W|; to flip a
+synapse with W takes a sum of changes of `cosh²(m W) / m` on average there, `W / 2 + sinh(2 m W) / (4 m)` always
+here: e^{2 m W} over 4 m and over 8 m where m W is large. And h ends at 1.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field, fields
+
+import torch
+from torch import Tensor
+
+from hardware_targets.crossbar.devices import (
+    BinaryMTJ,
+    Ledger,
+    LogCosh,
+    MagnetoIonicMTJ,
+    Pulse,
+)
+from hardware_targets.crossbar.devices.pulsed import PulsedDevice, State
+from neurospin.errors import InputError
+
+OUTSIDE = ("ledger", "wanted", "turn")  # kept by the controller, not by the devices
+FIXED = ("r_p", "tmr", "v_scale", "h_rate", "stuck", "g_scale", "nu")  # drawn when a device is made
+COUNTED = [f.name for f in fields(Ledger) if f.name != "worn"]
+YEAR = 365.25 * 86400
+
+
+class Scheme(ABC):
+    """How wanted changes become pulses."""
+
+    verified: bool = False
+
+    @abstractmethod
+    def pulses(self, amount: Tensor, generator: torch.Generator) -> Tensor:
+        """How many pulses each synapse gets for a change of `amount` ≥ 0 steps; whole numbers."""
+
+
+@dataclass(frozen=True)
+class Sign(Scheme):
+    """One pulse wherever the wanted change is larger than a threshold, however large it is.
+
+    Attributes:
+        threshold: in steps, default 0.
+    """
+
+    threshold: float = 0.0
+
+    def pulses(self, amount: Tensor, generator: torch.Generator) -> Tensor:
+        """0 or 1."""
+        del generator
+        return (amount > self.threshold).float()
+
+
+@dataclass(frozen=True)
+class Stochastic(Scheme):
+    """As many pulses as steps, the broken part by chance, so that the mean is the wanted change.
+
+    Attributes:
+        most: pulses at a time, default 1.
+    """
+
+    most: int = 1
+
+    def pulses(self, amount: Tensor, generator: torch.Generator) -> Tensor:
+        """`⌊amount⌋`, or one more with the probability of the remainder; at most `most`."""
+        return (amount + torch.rand(amount.shape, generator=generator)).floor().clamp(max=self.most)
+
+
+@dataclass(frozen=True)
+class Verify(Scheme):
+    """Program and verify: the wanted value is kept outside (32 bits), and pulses are repeated until a read agrees.
+
+    Attributes:
+        rounds: of read and pulse, per request, default 8.
+    """
+
+    rounds: int = 8
+    verified = True
+
+    def pulses(self, amount: Tensor, generator: torch.Generator) -> Tensor:
+        """One wherever anything is wanted; reads decide about more."""
+        del generator
+        return (amount > 0).float()
+
+
+@dataclass(frozen=True)
+class Synapses(ABC):
+    """Devices of one parameter, and how they are pulsed; what `neurospin.plasticity.OnDevice` takes."""
+
+    device: PulsedDevice
+    scheme: Scheme
+
+    @property
+    @abstractmethod
+    def step(self) -> float:
+        """The change of the value that one pulse stands for."""
+
+    @property
+    @abstractmethod
+    def bits(self) -> int:
+        """Bits per synapse: of the state, and of what a scheme keeps outside."""
+
+    @abstractmethod
+    def acting(self, memory: State) -> Tensor:
+        """The value that currents see, of the parameter's shape."""
+
+    @abstractmethod
+    def _shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Of the devices."""
+
+    @abstractmethod
+    def _variance(self, memory: State) -> Tensor:
+        """Of one read of the value."""
+
+    @abstractmethod
+    def _push(self, memory: State, way: Tensor, generator: torch.Generator, sure: bool = False) -> State:
+        """One pulse each towards +1, −1 or (0) none; `sure` ones move a device whatever it stores."""
+
+    @abstractmethod
+    def _missing(self, memory: State, wanted: Tensor) -> Tensor:
+        """Direction in which a read says that a value is still to be moved: −1, 0 or 1."""
+
+    def place(self, wanted: Tensor, generator: torch.Generator) -> State:
+        """Fresh devices, programmed with reads; values that cannot be reached are left as near as they came."""
+        memory = self.device.initial(self._shape(tuple(wanted.shape)), generator)
+        memory["ledger"] = torch.zeros(len(COUNTED), dtype=torch.float64)
+        return self._programmed({**memory, **self._outside(wanted)}, wanted, generator, rounds=32)
+
+    def _outside(self, wanted: Tensor) -> State:
+        return {"wanted": wanted.clone()} if self.scheme.verified else {}
+
+    def _programmed(self, memory: State, wanted: Tensor, generator: torch.Generator, rounds: int) -> State:
+        for _ in range(rounds):
+            way = self._missing(memory, wanted)
+            if not bool(way.any()):
+                break
+            memory = self._push(memory, way, generator, sure=True)
+        return memory
+
+    def seen(self, memory: State) -> Tensor:
+        """What a rule starts from: the wanted value where it is kept outside, else the acting one."""
+        return memory["wanted"].clone() if self.scheme.verified else self.acting(memory)
+
+    def read(self, memory: State, generator: torch.Generator) -> Tensor:
+        """`acting` and the noise of one read."""
+        value = self.acting(memory)
+        if not self.device.read_noise:
+            return value
+        return value + self._variance(memory).sqrt() * torch.randn(value.shape, generator=generator)
+
+    def request(self, memory: State, change: Tensor, generator: torch.Generator) -> State:
+        """Pulses for a wanted change, and what comes of them; `memory` is not changed."""
+        if isinstance(self.scheme, Verify):
+            wanted = memory["wanted"] + change
+            return self._programmed({**memory, "wanted": wanted}, wanted, generator, self.scheme.rounds)
+        count = self.scheme.pulses(change.abs() / self.step, generator)
+        for number in range(int(count.max()) if count.numel() else 0):
+            memory = self._push(memory, change.sign() * (count > number), generator)
+        return memory
+
+    def relax(self, memory: State, seconds: float, generator: torch.Generator, temperature: float = 300.0) -> State:
+        """After a time without pulses."""
+        own = {name: value for name, value in memory.items() if name not in OUTSIDE}
+        return {**memory, **self.device.relax(own, seconds, generator, temperature)}
+
+    def ledger(self, memory: State) -> Ledger:
+        """All pulses since `place`, with the wear of the most used device."""
+        worn = float(memory["cycles"].max()) / self.device.endurance
+        if "gate_cycles" in memory:
+            worn = max(worn, float(memory["gate_cycles"].max()) / getattr(self.device, "gate_endurance", math.inf))
+        return Ledger(**dict(zip(COUNTED, memory["ledger"].tolist(), strict=True)), worn=worn)
+
+    def _pulse(self, memory: State, at: Tensor, pulse: Pulse, generator: torch.Generator) -> State:
+        """Pulse the devices at flat places only; volts are of as many."""
+        some = {name: value.view(-1)[at] for name, value in memory.items() if name not in OUTSIDE}
+        after, ledger = self.device.write(some, pulse, generator)
+        new = dict(memory)
+        for name in after.keys() - set(FIXED):
+            new[name] = memory[name].clone()
+            new[name].view(-1)[at] = after[name]
+        new["ledger"] = memory["ledger"] + torch.tensor([getattr(ledger, n) for n in COUNTED], dtype=torch.float64)
+        return new
+
+
+@dataclass(frozen=True)
+class BinarySynapses(Synapses):
+    """One junction per synapse against a reference in the middle: −1 is antiparallel, +1 parallel, with their spread.
+
+    With a `MagnetoIonicMTJ` the synapse is metaplastic; a `BinaryMTJ` is the plain device under the same pulses.
+    With `Verify` the hidden value is kept outside and the junction stores its sign.
+
+    The acting value is `(G − Ḡ) / (½ ΔG)` with the nominal middle and range. Voltages are those that
+    switch the nominal junction with m · quantum (`BinaryMTJ.volts`), those of the gate follow from its kinetics.
+    Reads that find a flipped junction are not in the ledger.
+
+    Attributes:
+        device: `BinaryMTJ` or `MagnetoIonicMTJ`.
+        m: metaplasticity, in units of 1/hidden value, default 25; a pulse flips a fresh junction with the
+            probability m · quantum, which must be less than 1.
+        quantum: change of the hidden value that one pulse stands for, default 0.02.
+        gain: of gate pulses, default 2: the first raises M h by gain · m · quantum. h approaches 1 ever more
+            slowly; with 2 the mean slope over the useful range is about 1.
+        scheme: default `Stochastic()`.
+        seconds: of a state pulse, default 10 ns.
+        gate_seconds: of a gate pulse, default 1 ms; a reset takes ten times as long.
+    """
+
+    device: BinaryMTJ = field(default_factory=MagnetoIonicMTJ)
+    m: float = 25.0
+    quantum: float = 0.02
+    gain: float = 2.0
+    scheme: Scheme = field(default_factory=Stochastic)
+    seconds: float = 10e-9
+    gate_seconds: float = 1e-3
+
+    def __post_init__(self) -> None:
+        for name in ("m", "quantum", "gain", "seconds", "gate_seconds"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise InputError(f"BinarySynapses.{name}", "a number > 0", repr(getattr(self, name)), "give one")
+        if not self.m * self.quantum < 1:
+            got = f"{self.m:g} · {self.quantum:g} = {self.m * self.quantum:g}"
+            raise InputError("BinarySynapses", "m · quantum < 1, a probability", got, "use a smaller quantum")
+        if self._gated and not 0 < self.gate_step < 1:
+            raise InputError(
+                "BinarySynapses", "a gate pulse that leaves h < 1", f"{self.gate_step:g}", "use a smaller quantum"
+            )
+
+    @property
+    def _gated(self) -> bool:
+        return isinstance(self.device, MagnetoIonicMTJ) and not self.scheme.verified
+
+    @property
+    def step(self) -> float:
+        """`quantum`."""
+        return self.quantum
+
+    @property
+    def bits(self) -> int:
+        """One; 33 with `Verify`."""
+        return 33 if self.scheme.verified else 1
+
+    @property
+    def gate_step(self) -> float:
+        """Rise of h by the first gate pulse, `gain · m · quantum / M` with M of a `LogCosh` barrier, else 1."""
+        assert isinstance(self.device, MagnetoIonicMTJ)
+        barrier = self.device.barrier
+        return self.gain * self.m * self.quantum / (barrier.m if isinstance(barrier, LogCosh) else 1.0)
+
+    @property
+    def volts(self) -> tuple[float, float]:
+        """Of state pulses to the parallel and to the antiparallel state."""
+        return self.device.volts(self.m * self.quantum, self.seconds)
+
+    @property
+    def gate_volts(self) -> tuple[float, float]:
+        """Of gate pulses up by `gate_step`, and down to 0.7 % of h."""
+        d = self.device
+        assert isinstance(d, MagnetoIonicMTJ)
+        up = -math.log1p(-self.gate_step) * d.tau_up / (2 * self.gate_seconds)
+        down = 5 * d.tau_down / (2 * 10 * self.gate_seconds)
+        return d.gate_scale * math.asinh(up), -d.gate_scale * math.asinh(down)
+
+    def acting(self, memory: State) -> Tensor:
+        """`(G − Ḡ) / (½ ΔG)`."""
+        high, low = 1 / self.device.r_p, 1 / (self.device.r_p * (1 + self.device.tmr))
+        return (self.device.conductance(memory) - (high + low) / 2) / ((high - low) / 2)
+
+    def _variance(self, memory: State) -> Tensor:
+        high, low = 1 / self.device.r_p, 1 / (self.device.r_p * (1 + self.device.tmr))
+        return self.device.read_variance(memory) / ((high - low) / 2) ** 2
+
+    def _shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return shape
+
+    def _missing(self, memory: State, wanted: Tensor) -> Tensor:
+        up = wanted >= 0
+        return torch.where((memory["parallel"] > 0.5) == up, 0.0, torch.where(up, 1.0, -1.0))
+
+    def _push(self, memory: State, way: Tensor, generator: torch.Generator, sure: bool = False) -> State:
+        at = torch.nonzero(way.reshape(-1)).view(-1)
+        if not len(at):
+            return memory
+        up, before = way.reshape(-1)[at] > 0, memory["parallel"].reshape(-1)[at]
+        against = (before > 0.5) != up
+        to_p, to_ap = (1.5 * self.device.v_to_p, 1.5 * self.device.v_to_ap) if sure else self.volts
+        volts = torch.where(up, to_p, to_ap) * against
+        gate = torch.where(against, 0.0, self.gate_volts[0]) if self._gated and not sure else 0.0
+        memory = self._pulse(memory, at, Pulse(volts, self.seconds, gate, self.gate_seconds), generator)
+        flipped = at[memory["parallel"].view(-1)[at] != before]
+        if self._gated and not sure and len(flipped):
+            back = Pulse(0.0, 0.0, self.gate_volts[1], 10 * self.gate_seconds)
+            memory = self._pulse(memory, flipped, back, generator)
+        return memory
