@@ -25,6 +25,7 @@ class Case:
         make: builds the graph.
         shape: of the input, without time and batch.
         layers: of neurons, one after the other.
+        inputs: names of several inputs.
     """
 
     name: str
@@ -32,10 +33,13 @@ class Case:
     make: Callable[[], nir.NIRGraph]
     shape: tuple[int, ...] = (N,)
     layers: int = 1
+    inputs: tuple[str, ...] = ()
 
-    def spikes(self, steps: int, batch: int) -> np.ndarray:
-        """Independent spikes at 40 %, `(time, batch, *shape)`, float32."""
-        return (np.random.default_rng(7).random((steps, batch, *self.shape)) < 0.4).astype(np.float32)
+    def spikes(self, steps: int, batch: int) -> np.ndarray | dict[str, np.ndarray]:
+        """Independent spikes at 40 %, `(time, batch, *shape)`, float32; of several inputs, by name."""
+        rng = np.random.default_rng(7)
+        made = [(rng.random((steps, batch, *self.shape)) < 0.4).astype(np.float32) for _ in self.inputs or ("",)]
+        return dict(zip(self.inputs, made, strict=True)) if self.inputs else made[0]
 
 
 def _full(value: float, *shape: int) -> np.ndarray:
@@ -140,6 +144,24 @@ def _deep() -> nir.NIRGraph:
     return _chain(nodes)
 
 
+def _ports() -> nir.NIRGraph:
+    ends = {name: nir.Input({"input": np.array([N])}) for name in ("left", "right")}
+    ends |= {name: nir.Output({"output": np.array([N])}) for name in ("first", "last")}
+    inner: Nodes = {"v": nir.Linear(_weight()), "w": nir.Linear(_weight(seed=1)), "a": _lif()}
+    inner |= {"u": nir.Linear(_weight(seed=2, gain=4)), "b": _lif()}
+    edges = [
+        ("left", "v"),
+        ("right", "w"),
+        ("v", "a"),
+        ("w", "a"),
+        ("a", "first"),
+        ("a", "u"),
+        ("u", "b"),
+        ("b", "last"),
+    ]
+    return nir.NIRGraph({**ends, **inner}, edges, metadata={"neurospin": {"dt": DT}})
+
+
 _ALL = [
     Case("LIF", "a leaky neuron, reset to a value", lambda: _one(_lif())),
     Case("IF", "a neuron without leak", _if),
@@ -160,6 +182,7 @@ _ALL = [
     Case("SumPool2d", "pooling by sums, then Flatten", lambda: _pool("sum"), (1, 4, 4)),
     Case("AvgPool2d", "pooling by means, then Flatten", lambda: _pool("average"), (1, 4, 4)),
     Case("subtract", "reset by subtraction, in the metadata", lambda: _one(_lif(), reset="subtract")),
+    Case("ports", "two inputs and two outputs", _ports, layers=2, inputs=("left", "right")),
     Case("exponential", "decays of exp(−dt/τ), in the metadata", lambda: _one(_lif(), scheme="exponential")),
 ]
 CASES = {case.name: case for case in _ALL}

@@ -32,15 +32,17 @@ CLOSE = 0.75
 """Least agreement with the definition for each layer of neurons, so that four layers may reach its fourth power: of spikes,
 twice the common ones over all; of a readout, 1 − error / range."""
 
+_ONE = "it knows one input and one output"
 _LOIHI = {
     "I": "the chip's readout is a neuron whose voltage is read, and the compiler knows it with a leak only",
     "subtract": "the chip resets a voltage to a value",
+    "ports": _ONE,
 }
 _DENSE_ONLY = "arrays hold dense layers; a convolution would have to be unrolled first"
 UNSUPPORTED: dict[str, dict[str, str]] = {
     "loihi": _LOIHI,
     "lava": _LOIHI,
-    "crossbar": dict.fromkeys(("Conv1d", "Conv2d", "SumPool2d", "AvgPool2d"), _DENSE_ONLY),
+    "crossbar": {**dict.fromkeys(("Conv1d", "Conv2d", "SumPool2d", "AvgPool2d"), _DENSE_ONLY), "ports": _ONE},
 }
 """What our own targets refuse, and why; a target of another package says so in its attribute `unsupported`."""
 
@@ -79,9 +81,10 @@ def verdict(target: Target, case: Case) -> Verdict:
     report = deploy(graph, spikes, target, dt=DT, seed=3, record=names)
     again = deploy(graph, spikes, target, dt=DT, seed=3, record=names)
     truth = simulate(case.make(), spikes, dt=DT, record=names)
-    expected = {"output": truth.output, **truth.records}
-    got = {"output": report.spikes, **report.records}
-    late = {"output": report.latency_steps, **report.info.get("latency", {})}
+    expected = {**truth.outputs, **truth.records}
+    outputs = report.outputs or dict.fromkeys(truth.outputs, report.spikes)
+    got = {**outputs, **report.records}
+    late = {**dict.fromkeys(outputs, report.latency_steps), **report.info.get("latency", {})}
     closeness = 1.0
     for name, values in expected.items():
         if name not in got or got[name].shape != values.shape:
@@ -98,7 +101,8 @@ def verdict(target: Target, case: Case) -> Verdict:
         closeness = min(closeness, _agreement(moved, kept))
     if closeness < CLOSE**case.layers:
         faults.append(f"agreement of {closeness:.3f} with the graph's definition, below {CLOSE**case.layers:.3f}")
-    if not all(np.array_equal(got[n], a) for n, a in {"output": again.spikes, **again.records}.items() if n in got):
+    others = {**(again.outputs or dict.fromkeys(truth.outputs, again.spikes)), **again.records}
+    if not all(np.array_equal(got[n], a) for n, a in others.items() if n in got):
         faults.append("the same seed gives another result")
     faults += _told(report.info, report.to_json())
     return Verdict(True, tuple(faults), closeness, "")
@@ -181,6 +185,7 @@ def refuses(target: Target) -> None:
     """Fail unless wrong input and unknown names raise neurospin's errors."""
     case = CASES["LIF"]
     graph, spikes = case.make(), case.spikes(STEPS, BATCH)
+    assert isinstance(spikes, np.ndarray)
     wrong: list[Callable[[], object]] = [
         lambda: deploy(graph, spikes[..., :-1], target, dt=DT),
         lambda: deploy(graph, spikes[0], target, dt=DT),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import nir
@@ -36,6 +36,8 @@ class Reference:
     scheme: str | None = None
     reset: str | None = None
     name: ClassVar[str] = "reference"
+    several_ports: ClassVar[bool] = True
+    settings: ClassVar[tuple[str, ...]] = ("scheme", "reset")
 
     def __post_init__(self) -> None:
         for field, known in (("scheme", SCHEMES), ("reset", RESETS)):
@@ -56,6 +58,10 @@ class Reference:
             self.scheme if DISCRETISATION in acting else None, self.reset if RESET_MODE in acting else None
         )
 
+    def adjusted(self, **settings: str) -> Reference:
+        """The same target with another scheme or reset."""
+        return replace(self, **settings)
+
     def unavailable(self) -> str:
         """Always there."""
         return ""
@@ -69,7 +75,13 @@ class Reference:
         return []
 
     def run(
-        self, graph: nir.NIRGraph, spikes: np.ndarray, *, dt: float, seed: int = 0, record: Iterable[str] = ()
+        self,
+        graph: nir.NIRGraph,
+        spikes: np.ndarray | Mapping[str, np.ndarray],
+        *,
+        dt: float,
+        seed: int = 0,
+        record: Iterable[str] = (),
     ) -> Report:
         """Exact by definition; `seed` changes nothing."""
         wanted = tuple(record)
@@ -78,7 +90,9 @@ class Reference:
             scheme=self.scheme, reset=self.reset,
         )  # fmt: skip
         info = {"latency": dict.fromkeys(wanted, 0), "approximations": self._approximations(graph, dt)}
-        return Report(result.output, 0, {}, {}, info, result.records, result.before_reset)
+        outputs = result.outputs if len(result.outputs) > 1 else {}
+        first = next(iter(result.outputs.values()))
+        return Report(first, 0, {}, {}, info, result.records, result.before_reset, outputs)
 
     def _approximations(self, graph: nir.NIRGraph, dt: float) -> list[dict[str, Any]]:
         """Every node that is integrated or reset otherwise than the graph says."""

@@ -7,6 +7,7 @@ with `name`, `check` and `run`.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -17,9 +18,9 @@ from typing import Any, Protocol, runtime_checkable
 import nir
 import numpy as np
 
-from neurospin.errors import OutputError, TargetError, unknown_name
+from neurospin.errors import GraphError, OutputError, TargetError, unknown_name
 from neurospin.files import write_text
-from neurospin.graph.contract import check_input, check_record, resolve_dt
+from neurospin.graph.contract import KEY, check_inputs, check_record, check_units, metadata, ports, resolve_dt
 from neurospin.graph.repair import repaired
 
 GROUP = "neurospin.targets"
@@ -68,6 +69,8 @@ class Report:
             node's own latency.
         voltages: membrane voltage of each recorded spiking node before the reset, in model units,
             shape and delay as in `records`; empty where the target does not give it.
+        outputs: of a graph with several Output nodes, what each of them gives, by name; `spikes` is then the
+            first of them. Empty where there is one.
     """
 
     spikes: np.ndarray
@@ -77,6 +80,7 @@ class Report:
     info: Mapping[str, Any] = field(default_factory=dict)
     records: Mapping[str, np.ndarray] = field(default_factory=dict)
     voltages: Mapping[str, np.ndarray] = field(default_factory=dict)
+    outputs: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """The report without its arrays, as JSON text."""
@@ -87,6 +91,7 @@ class Report:
             "energy": dict(self.energy),
             "info": dict(self.info),
             "recorded": {name: list(array.shape) for name, array in self.records.items()},
+            "outputs": {name: list(array.shape) for name, array in self.outputs.items()},
         }
         return json.dumps(content, indent=2, default=float)
 
@@ -117,6 +122,38 @@ class Target(Protocol):
             seed: seed of everything random on the target.
             record: names of neuron nodes whose output is wanted as well.
         """
+        ...
+
+
+@runtime_checkable
+class SeveralPorts(Target, Protocol):
+    """A target that runs graphs with several inputs or outputs: optional; without it they are refused before it is asked."""
+
+    several_ports: bool
+    """True."""
+
+    def run(
+        self,
+        graph: nir.NIRGraph,
+        spikes: np.ndarray | Mapping[str, np.ndarray],
+        *,
+        dt: float,
+        seed: int = 0,
+        record: Iterable[str] = (),
+    ) -> Report:
+        """As in `Target`; of several inputs, one array of spikes by name, and of several outputs, `Report.outputs`."""
+        ...
+
+
+@runtime_checkable
+class Adjustable(Target, Protocol):
+    """A target with settings: optional, for `--set` on the command line; in Python, make the target with them."""
+
+    settings: tuple[str, ...]
+    """Names of the settings."""
+
+    def adjusted(self, **settings: Any) -> Target:
+        """The same target with other settings."""
         ...
 
 
@@ -190,7 +227,30 @@ def get_target(name: str | Target) -> Target:
     return target
 
 
-def check(graph: nir.NIRGraph, target: str | Target) -> list[Problem]:
+def adjusted(target: str | Target, settings: Mapping[str, Any]) -> Target:
+    """A target with other settings than its own.
+
+    Args:
+        target: name of a registered target, or a target.
+        settings: for example `{"scheme": "exponential"}` of `reference`.
+
+    Raises:
+        UnknownName: no such target, or no such setting of it.
+        TargetError: the target has no settings, or cannot be used here.
+    """
+    found = get_target(target)
+    if settings and not isinstance(found, Adjustable):
+        fix = "leave the settings out"
+        raise TargetError(f"target {found.name}", "a target with settings", f"{min(settings)} for one without", fix)
+    if not isinstance(found, Adjustable):
+        return found
+    for name in settings:
+        if name not in found.settings:
+            raise unknown_name(f"target {found.name}", name, found.settings, "setting")
+    return found.adjusted(**settings)
+
+
+def check(graph: nir.NIRGraph, target: str | Target, *, dt: float | None = None) -> list[Problem]:
     """Every reason why `graph` does not run on `target` as it is; empty means that it fits.
 
     Nothing is run and nothing is raised for the graph's sake.
@@ -198,25 +258,50 @@ def check(graph: nir.NIRGraph, target: str | Target) -> list[Problem]:
     Args:
         graph: a NIR graph.
         target: name of a registered target, or a target; one that cannot run here can still check.
+        dt: step in seconds; default, the one that the graph records. Without either, what depends on the step
+            (a time constant shorter than it) is not looked at.
 
     Raises:
         UnknownName: no package registers that name.
     """
     graph = repaired(graph) if isinstance(graph, nir.NIRGraph) else graph
-    if not isinstance(target, str):
+    if isinstance(target, str):
+        entries = _entries()
+        if target not in entries:
+            raise unknown_name("target", target, entries, "target")
+        found, reason = _load(entries[target])
+        if found is None:
+            return [Problem("", "a target that loads", reason, "reinstall the package that registers it")]
+        target = found
+    if not isinstance(graph, nir.NIRGraph):
         return target.check(graph)
-    entries = _entries()
-    if target not in entries:
-        raise unknown_name("target", target, entries, "target")
-    found, reason = _load(entries[target])
-    if found is None:
-        return [Problem("", "a target that loads", reason, "reinstall the package that registers it")]
-    return found.check(graph)
+    problems = [] if isinstance(target, SeveralPorts) else _ports(graph)
+    if dt is not None:
+        about = {**(graph.metadata or {}), KEY: {**metadata(graph), "dt": dt}}
+        graph = copy.copy(graph)
+        graph.metadata = about
+    try:
+        check_units(graph)
+    except GraphError as error:
+        problems.append(Problem(error.where, error.expected, error.got, error.fix))
+    known = {problem.limit for problem in problems}
+    return problems + [problem for problem in target.check(graph) if problem.limit not in known]
+
+
+def _ports(graph: nir.NIRGraph) -> list[Problem]:
+    """What a target that knows one input and one output says of a graph with more."""
+    problems = []
+    for kind in (nir.Input, nir.Output):
+        names = ports(graph, kind)
+        if len(names) > 1:
+            fix = 'split the graph, or run it on "reference"'
+            problems.append(Problem("", f"one {kind.__name__}", f"{len(names)}: {', '.join(names)}", fix))
+    return problems
 
 
 def deploy(
     graph: nir.NIRGraph,
-    spikes: np.ndarray,
+    spikes: np.ndarray | Mapping[str, np.ndarray],
     target: str | Target,
     *,
     dt: float | None = None,
@@ -227,7 +312,7 @@ def deploy(
 
     Args:
         graph: a NIR graph.
-        spikes: input of shape `(time, batch, *input)`.
+        spikes: input of shape `(time, batch, *input)`; of several inputs, one such array by name.
         target: name of a registered target, or a target.
         dt: step in seconds; default, the one that the graph records.
         seed: seed of everything random on the target (default 0).
@@ -240,16 +325,18 @@ def deploy(
     """
     chosen = get_target(target)
     graph = repaired(graph)
-    array = check_input(graph, spikes)
+    given = check_inputs(graph, spikes)
     step = resolve_dt(graph, dt)
     wanted = check_record(graph, record)
-    problems = chosen.check(graph)
+    problems = check(graph, chosen, dt=step)
     if problems:
         more = f" (and {len(problems) - 1} more: neurospin check)" if len(problems) > 1 else ""
         first = problems[0]
         raise TargetError(f"{chosen.name}: {first.node or 'graph'}", first.limit, first.value + more, first.fix)
     options = {"record": wanted} if wanted else {}
-    return chosen.run(graph, array, dt=step, seed=seed, **options)
+    if isinstance(chosen, SeveralPorts) and len(given) > 1:
+        return chosen.run(graph, given, dt=step, seed=seed, **options)
+    return chosen.run(graph, next(iter(given.values())), dt=step, seed=seed, **options)
 
 
 def export(graph: nir.NIRGraph, form: str | Exporter, folder: str | Path, *, dt: float | None = None) -> Path:

@@ -19,7 +19,7 @@ from neurospin.certificate.content import Agreement, Cause, Certificate, Deviati
 from neurospin.encode import decide
 from neurospin.errors import InputError
 from neurospin.graph.build import to_graph
-from neurospin.graph.contract import check_input, input_shape, resolve_dt
+from neurospin.graph.contract import check_inputs, resolve_dt
 from neurospin.graph.order import SPIKING, order
 from neurospin.graph.repair import repaired
 from neurospin.graph.simulate import simulate
@@ -31,7 +31,7 @@ LATENCY = "latency"
 
 def certify(
     model: Network | nir.NIRGraph,
-    spikes: np.ndarray | torch.Tensor,
+    spikes: np.ndarray | torch.Tensor | Mapping[str, np.ndarray | torch.Tensor],
     target: str | Target,
     *,
     labels: np.ndarray | torch.Tensor | None = None,
@@ -44,9 +44,9 @@ def certify(
 
     Args:
         model: a network, or a graph.
-        spikes: input of shape `(time, batch, *input)`.
+        spikes: input of shape `(time, batch, *input)`; of several inputs, one such array by name.
         target: name of a registered target, or a target.
-        labels: class of each sample, `(batch,)`; gives the accuracy before and after.
+        labels: class of each sample, `(batch,)`; gives the accuracy before and after, of the first output.
         dt: step in seconds, for a graph that records none.
         seed: of everything random on the target.
         graph: what the target runs in place of the model's own graph, for example the one that went
@@ -65,26 +65,26 @@ def certify(
     graph = repaired(graph)
     if not isinstance(model, Network):
         model = graph if own else repaired(model)
-    given = spikes.detach().cpu().numpy() if isinstance(spikes, torch.Tensor) else spikes
-    array = check_input(graph, given)
-    steps, samples = array.shape[:2]
+    given = {n: _numpy(x) for n, x in spikes.items()} if isinstance(spikes, Mapping) else _numpy(spikes)
+    arrays = check_inputs(graph, given)
+    steps, samples = next(iter(arrays.values())).shape[:2]
     truth = None if labels is None else np.asarray(labels)
     if truth is not None and truth.shape != (samples,):
         raise InputError("labels", f"shape ({samples},)", f"shape {truth.shape}", "give one label per sample")
     name = target if isinstance(target, str) else target.name
-    problems = check(graph, target)
+    problems = check(graph, target, dt=dt)
     if problems:
         return Certificate(name, samples, steps, problems=[str(problem) for problem in problems])
     chosen = get_target(target)
-    bench = _Bench(graph, array, resolve_dt(graph, dt), seed, truth, *_expected(model, graph, array, dt))
+    bench = _Bench(graph, arrays, resolve_dt(graph, dt), seed, truth, *_expected(model, graph, arrays, dt))
     bench.find_latency(chosen)
     report = bench.run(chosen)
     nodes, trace = _agreements(bench, report)
-    output = bench.output(report)
-    error = np.abs(output - bench.expected_output)
+    outputs = bench.outputs(report)
+    error = np.concatenate([np.abs(outputs[name] - bench.expected_outputs[name]).ravel() for name in outputs])
     accuracy = None
     if truth is not None:
-        before, after = (_accuracy(values, truth) for values in (bench.expected_output, output))
+        before, after = (_accuracy(_first(values), truth) for values in (bench.expected_outputs, outputs))
         accuracy = {"before": before, "after": after}
     parts, unexplained = _causes(bench, chosen, report) if causes else ([], None)
     return Certificate(
@@ -97,7 +97,7 @@ def certify(
         {
             "max": float(error.max()),
             "mean": float(error.mean()),
-            "scale": float(np.abs(bench.expected_output).max()),
+            "scale": max(float(np.abs(values).max()) for values in bench.expected_outputs.values()),
         },
         accuracy,
         parts,
@@ -111,16 +111,20 @@ def certify(
 
 @dataclass
 class _Bench:
-    """One graph with one input: what is expected of it, and how to run a target on it."""
+    """One graph with its inputs: what is expected of it, and how to run a target on it."""
 
     graph: nir.NIRGraph
-    array: np.ndarray
+    arrays: Mapping[str, np.ndarray]
     dt: float
     seed: int
     labels: np.ndarray | None
     expected: Mapping[str, np.ndarray]
-    expected_output: np.ndarray
+    expected_outputs: Mapping[str, np.ndarray]
     tail: int = 0
+
+    @property
+    def steps(self) -> int:
+        return len(_first(self.arrays))
 
     @property
     def spiking(self) -> list[str]:
@@ -128,52 +132,56 @@ class _Bench:
 
     def find_latency(self, target: Target) -> None:
         """A first run on one silent step tells the latency; that much silence is appended to the input."""
-        silence = np.zeros((1, 1, *input_shape(self.graph)), np.float32)
+        silence = {name: np.zeros_like(array[:1, :1]) for name, array in self.arrays.items()}
         probe = deploy(self.graph, silence, target, dt=self.dt, seed=self.seed, record=self.spiking)
         self.tail = max([probe.latency_steps, *probe.info.get("latency", {}).values()])
 
     def run(self, target: Target) -> Report:
-        padding = np.zeros((self.tail, *self.array.shape[1:]), np.float32)
-        padded = np.concatenate([self.array, padding]) if self.tail else self.array
+        padded = {
+            name: np.concatenate([array, np.zeros((self.tail, *array.shape[1:]), np.float32)])
+            for name, array in self.arrays.items()
+        }
         return deploy(self.graph, padded, target, dt=self.dt, seed=self.seed, record=self.spiking)
 
     def aligned(self, report: Report, values: Mapping[str, np.ndarray], name: str) -> np.ndarray:
         late = report.info.get("latency", {}).get(name, 0)
-        return values[name][late:][: len(self.array)]
+        return values[name][late:][: self.steps]
 
-    def output(self, report: Report) -> np.ndarray:
-        return report.spikes[report.latency_steps :][: len(self.array)]
+    def outputs(self, report: Report) -> dict[str, np.ndarray]:
+        given = report.outputs or dict.fromkeys(self.expected_outputs, report.spikes)
+        return {name: values[report.latency_steps :][: self.steps] for name, values in given.items()}
 
-    def deviation(self, spikes: Mapping[str, np.ndarray], output: np.ndarray) -> Deviation:
+    def deviation(self, spikes: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> Deviation:
         differing = sum(int((spikes[name] != self.expected[name]).sum()) for name in self.spiking)
-        error = float(np.abs(output - self.expected_output).max())
-        return Deviation(differing, error, None if self.labels is None else _accuracy(output, self.labels))
+        error = max(float(np.abs(outputs[name] - values).max()) for name, values in self.expected_outputs.items())
+        return Deviation(differing, error, None if self.labels is None else _accuracy(_first(outputs), self.labels))
 
     def measured(self, target: Target) -> Deviation:
         report = self.run(target)
         spikes = {name: self.aligned(report, report.records, name) for name in self.spiking}
-        return self.deviation(spikes, self.output(report))
+        return self.deviation(spikes, self.outputs(report))
 
 
 def _expected(
-    model: Network | nir.NIRGraph, graph: nir.NIRGraph, array: np.ndarray, dt: float | None
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """The reference's spikes of every spiking node, in the order in which signals pass, and its output."""
+    model: Network | nir.NIRGraph, graph: nir.NIRGraph, arrays: Mapping[str, np.ndarray], dt: float | None
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The reference's spikes of every spiking node, in the order in which signals pass, and its outputs."""
     plan = order(graph)
     names = [name for group in plan.components for name in group if isinstance(plan.nodes[name], SPIKING)]
     if isinstance(model, Network):
         with torch.no_grad():
-            run = model(torch.from_numpy(array), record=("spikes",))
-        return {name: run.spikes[name].cpu().numpy() for name in names}, run.output.cpu().numpy()
-    result = simulate(graph, array, dt=dt, record=names)
-    return {name: result.records[name] for name in names}, result.output
+            run = model({name: torch.from_numpy(array) for name, array in arrays.items()}, record=("spikes",))
+        outputs = {name: run.outputs[name].cpu().numpy() for name in plan.outputs}
+        return {name: run.spikes[name].cpu().numpy() for name in names}, outputs
+    result = simulate(graph, arrays, dt=dt, record=names)
+    return {name: result.records[name] for name in names}, result.outputs
 
 
 def _agreements(bench: _Bench, report: Report) -> tuple[dict[str, Agreement], Trace | None]:
     """Every spiking node compared, and the neuron that differs first."""
     unequal = {name: bench.expected[name] != bench.aligned(report, report.records, name) for name in bench.spiking}
     odd = [name for name in bench.spiking if unequal[name].any()]
-    voltages = simulate(bench.graph, bench.array, dt=bench.dt, before_reset=odd).before_reset if odd else {}
+    voltages = simulate(bench.graph, bench.arrays, dt=bench.dt, before_reset=odd).before_reset if odd else {}
     nodes: dict[str, Agreement] = {}
     trace: Trace | None = None
     for name in bench.spiking:
@@ -205,7 +213,7 @@ def _agreements(bench: _Bench, report: Report) -> tuple[dict[str, Agreement], Tr
 def _causes(bench: _Bench, target: Target, report: Report) -> tuple[list[Cause], Deviation | None]:
     """Each cause alone and the target without it; latency, where there is any, by moving the reference."""
     aligned = {name: bench.aligned(report, report.records, name) for name in bench.spiking}
-    whole = bench.deviation(aligned, bench.output(report))
+    whole = bench.deviation(aligned, bench.outputs(report))
     found: list[Cause] = []
     unexplained = None
     if isinstance(target, Explainable) and target.causes:
@@ -216,14 +224,22 @@ def _causes(bench: _Bench, target: Target, report: Report) -> tuple[list[Cause],
     if bench.tail:
         latency = report.info.get("latency", {})
         moved = {name: _moved(bench.expected[name], latency.get(name, 0)) for name in bench.spiking}
-        output = _moved(bench.expected_output, report.latency_steps)
-        found.append(Cause(LATENCY, bench.deviation(moved, output), whole))
+        late = {name: _moved(values, report.latency_steps) for name, values in bench.expected_outputs.items()}
+        found.append(Cause(LATENCY, bench.deviation(moved, late), whole))
     return found, unexplained
 
 
 def _moved(values: np.ndarray, steps: int) -> np.ndarray:
     """What is seen when values come late: silence first, and the last ones not at all."""
     return np.concatenate([np.zeros_like(values[:steps]), values[: len(values) - steps]]) if steps else values
+
+
+def _first(values: Mapping[str, np.ndarray]) -> np.ndarray:
+    return next(iter(values.values()))
+
+
+def _numpy(values: np.ndarray | torch.Tensor) -> np.ndarray:
+    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else values
 
 
 def _accuracy(output: np.ndarray, labels: np.ndarray) -> float:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neurospin.cli.options import Dt, GraphFile, Output, Seed, Spikes, Target, check_figure
-from neurospin.errors import NeurospinError
+from neurospin.cli.options import Dt, GraphFile, Output, Seed, Settings, Spikes, Target, Unit, check_figure
 
 if TYPE_CHECKING:
-    import numpy as np
+    import nir
+
+    from neurospin import target as seam
 
 
 def export(
@@ -24,16 +25,20 @@ def export(
         Path | None, typer.Option("--output", "-o", help="File (nir) or folder; default RUN/network.nir or beside it.")
     ] = None,
     dt: Dt = None,
+    time_unit: Unit = None,
 ) -> None:
-    """Write the network of a run as a NIR file, or a graph as a program: `--to c` gives C99 without floats or heap."""
+    """Write the network of a run as a NIR file, or a graph as a program: `--to c` gives C99 without floats or heap.
+
+    With --time-unit and --dt, a NIR file is written anew with its times in seconds and its step.
+    """
     from neurospin import target as seam
     from neurospin.files import existing
     from neurospin.graph.build import to_graph
-    from neurospin.graph.file import read, write
+    from neurospin.graph.file import write
     from neurospin.runs.checkpoint import load
 
     if source.is_file():
-        graph, place = read(source), source
+        graph, place = _graph(source, dt, time_unit), source
     else:
         graph = to_graph(load(existing(existing(source, "folder") / "network.safetensors")))
         place = source / "network.nir"
@@ -47,20 +52,24 @@ def export(
 def check(
     graph: GraphFile,
     target: Target,
+    dt: Dt = None,
+    time_unit: Unit = None,
     json: Annotated[Path | None, typer.Option("--json", help="Where the list of problems goes.")] = None,
 ) -> None:
     """Tell whether a graph fits a target, without running it; exit status 1 when it does not."""
     from neurospin import target as seam
-    from neurospin.graph.file import read
+    from neurospin.graph.contract import metadata
 
-    problems = seam.check(read(graph), target)
+    content = _graph(graph, dt, time_unit)
+    problems = seam.check(content, target, dt=dt)
     if json:
         _write_json(json, {"graph": str(graph), "target": target, "problems": [asdict(p) for p in problems]})
     for problem in problems:
         typer.echo(str(problem))
     if problems:
         raise typer.Exit(1)
-    typer.echo(f"{graph} fits {target}")
+    open_step = "" if dt is not None or "dt" in metadata(content) else "; it records no step: to run it, give --dt"
+    typer.echo(f"{graph} fits {target}{open_step}")
 
 
 def draw(
@@ -82,8 +91,12 @@ def deploy(
     graph: GraphFile,
     input: Spikes,
     target: Target,
-    output: Annotated[Path, typer.Option("--output", "-o", help="npz that gets `spikes` and `record/NODE`.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="npz: `spikes`, `record/NODE`, of several outputs `output/NAME`.")
+    ],
     dt: Dt = None,
+    time_unit: Unit = None,
+    settings: Settings = None,
     seed: Seed = 0,
     record: Annotated[list[str] | None, typer.Option("--record", help="A neuron node to record; repeatable.")] = None,
     json: Annotated[Path | None, typer.Option("--json", help="Where the report goes.")] = None,
@@ -93,14 +106,15 @@ def deploy(
 
     from neurospin import target as seam
     from neurospin.files import replacing, writable, write_text
-    from neurospin.graph.file import read
+    from neurospin.graph.arrays import read_spikes
 
-    content = read(graph)
-    spikes = _spikes(input)
+    content, chosen = _graph(graph, dt, time_unit), _adjusted(target, settings)
+    spikes, _ = read_spikes(input, content)
     for place in filter(None, (output, json)):
         writable(place)
-    report = seam.deploy(content, spikes, target, dt=dt, seed=seed, record=record or [])
+    report = seam.deploy(content, spikes, chosen, dt=dt, seed=seed, record=record or [])
     arrays = {"spikes": report.spikes, **{f"record/{name}": array for name, array in report.records.items()}}
+    arrays |= {f"output/{name}": array for name, array in report.outputs.items()}
     with replacing(output) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
     if json:
@@ -118,6 +132,8 @@ def certify(
     ],
     target: Target,
     dt: Dt = None,
+    time_unit: Unit = None,
+    settings: Settings = None,
     seed: Seed = 0,
     causes: Annotated[
         bool, typer.Option(help="Run the target again with each cause alone, and with all but each.")
@@ -128,15 +144,16 @@ def certify(
     """Compare a graph on a target with its definition, spike by spike, and tell which cause costs how much."""
     from neurospin.certificate import certify as compare_spikes
     from neurospin.files import existing, writable
-    from neurospin.graph.file import read
+    from neurospin.graph.arrays import read_spikes
 
-    content = read(existing(graph / "network.nir") if graph.is_dir() else graph)
-    spikes, labels = _arrays(input)
+    content = _graph(existing(graph / "network.nir") if graph.is_dir() else graph, dt, time_unit)
+    chosen = _adjusted(target, settings)
+    spikes, labels = read_spikes(input, content)
     for place in filter(None, (json, figure)):
         writable(place)
     if figure:
         check_figure(figure)
-    certificate = compare_spikes(content, spikes, target, labels=labels, dt=dt, seed=seed, causes=causes)
+    certificate = compare_spikes(content, spikes, chosen, labels=labels, dt=dt, seed=seed, causes=causes)
     if json:
         _write_json(json, certificate.to_dict())
     if figure and not certificate.problems:
@@ -157,30 +174,31 @@ def _write_json(place: Path, content: dict[str, Any]) -> None:
     write_text(place, json.dumps(content, indent=2))
 
 
-def _spikes(path: Path) -> np.ndarray:
-    return _arrays(path)[0]
+def _graph(path: Path, dt: float | None, time_unit: str | None) -> nir.NIRGraph:
+    """A NIR file, with the answer to the question which unit its times are in."""
+    from neurospin.graph.file import read
+    from neurospin.graph.units import in_seconds
+
+    graph = read(path)
+    return graph if time_unit is None else in_seconds(graph, time_unit, dt)
 
 
-def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """The arrays `spikes` and, where there is one, `labels` of an npz file."""
-    import zipfile
+def _adjusted(target: str, settings: list[str] | None) -> str | seam.Target:
+    """A target by name, or itself with other settings."""
+    if not settings:
+        return target
+    import yaml
 
-    import numpy as np
+    from neurospin.errors import ConfigError
+    from neurospin.target import adjusted
 
-    from neurospin.errors import InputError
-    from neurospin.files import existing
-
-    if not zipfile.is_zipfile(existing(path)):  # numpy would speak of pickles
-        got = "a file of another kind"
-        raise InputError(str(path), "an npz file with the array spikes", got, "write it with numpy.savez")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if "spikes" not in file.files:
-                raise InputError(str(path), "an array named spikes", ", ".join(file.files) or "none", "name it spikes")
-            return file["spikes"], file["labels"] if "labels" in file.files else None
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        if isinstance(error, NeurospinError):
-            raise
-        raise InputError(
-            str(path), "an npz file with the array spikes", str(error), "write it with numpy.savez"
-        ) from error
+    values = {}
+    for setting in settings:
+        key, sign, text = setting.partition("=")
+        if not sign or not key:
+            raise ConfigError("--set", "key=value", repr(setting), "for example --set scheme=exponential")
+        try:
+            values[key] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {key}", "a YAML value", repr(text), "quote the value") from error
+    return adjusted(target, values)

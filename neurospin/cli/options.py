@@ -15,7 +15,19 @@ Dt = Annotated[float | None, typer.Option("--dt", help="Step in seconds; default
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random on the target.")]
 Run = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
 GraphFile = Annotated[Path, typer.Argument(help="A NIR file.", metavar="GRAPH.nir")]
-Spikes = Annotated[Path, typer.Option("--input", "-i", help="npz with the array `spikes`, (time, batch, *input).")]
+Unit = Annotated[
+    str | None,
+    typer.Option("--time-unit", help="Unit of the graph's times, where it is not seconds: s, ms, us, steps."),
+]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="A setting of the target, key=value; reference: scheme, reset.")
+]
+Spikes = Annotated[
+    Path,
+    typer.Option(
+        "--input", "-i", help="npz with the array `spikes`, (time, batch, *input); of several inputs, by name."
+    ),
+]
 Changes = Annotated[
     list[str] | None,
     typer.Option("--set", help="key=value with a dotted key, for example training.epochs=3; repeatable."),

@@ -54,22 +54,27 @@ def resolve_dt(graph: nir.NIRGraph, dt: float | None) -> float:
         step = math.nan
     if not (math.isfinite(step) and step > 0):
         raise GraphError("dt", "a positive number of seconds", repr(value), "give dt (--dt SECONDS)")
-    _seconds(graph, step)
+    check_units(graph, step)
     return step
 
 
-def _seconds(graph: nir.NIRGraph, dt: float) -> None:
-    """Refuse time constants that are all a second or more while the step is at most 10 ms."""
-    if metadata(graph).get("time_unit") == "s" or dt > 1e-2:
+def check_units(graph: nir.NIRGraph, dt: float | None = None) -> None:
+    """Refuse time constants that are all a second or more while the step is at most 10 ms, or is not known.
+
+    Raises:
+        GraphError: asks which unit they are in, unless the graph says that they are seconds.
+    """
+    dt = metadata(graph).get("dt") if dt is None else dt
+    if metadata(graph).get("time_unit") == "s" or (isinstance(dt, int | float) and dt > 1e-2):
         return
     nodes = flatten(graph)[0].items()
     found = {f"{name}.{f}": float(np.min(getattr(node, f))) for name, node in nodes for f in TIMES if hasattr(node, f)}
     if found and min(found.values()) >= 1:
         where = min(found, key=found.__getitem__)
         fix = 'say what they are: graph = neurospin.in_seconds(graph, "ms"), "us", "steps", or "s" if they are right'
-        raise GraphError(
-            where, f"seconds, with a step of {dt:g} s", f"{found[where]:g}, which may be milliseconds or steps", fix
-        )
+        fix += " (--time-unit)"
+        step = f", with a step of {dt:g} s" if isinstance(dt, int | float) else ""
+        raise GraphError(where, f"seconds{step}", f"{found[where]:g}, which may be milliseconds or steps", fix)
 
 
 def neuron_settings(graph: nir.NIRGraph) -> dict[str, dict[str, Any]]:
