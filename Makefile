@@ -1,4 +1,5 @@
 # make demo: train, export, run on every target, report.   make test: everything that is checked.
+# make docs: the documentation, every block run, into docs/_build/html.
 # make benchmarks: ours beside eight other libraries (15 minutes; ARGUMENTS=--quick for 2).
 # On a machine whose pip would bring the CUDA build of torch:
 #   make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
@@ -14,7 +15,7 @@ BENCH_PINS := experiments/benchmarks/constraints.txt
 BENCH_PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BENCH)/bin/python -m pip install --quiet
 ARGUMENTS ?=
 
-.PHONY: help demo test lint lava interchange benchmarks clean
+.PHONY: help demo test lint docs lava interchange benchmarks clean
 help:
 	@grep -E '^# ' Makefile | sed 's/^# //'
 
@@ -29,6 +30,16 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
+# A warning is an error. The blocks of a page run again only when the page or the code has changed.
+docs: $(VENV)/docs
+	$(BIN)/codespell
+	OMP_NUM_THREADS=1 $(BIN)/sphinx-build -W --keep-going -q -c docs -d docs/_build/doctrees . docs/_build/html
+	@echo docs/_build/html/docs/index.html
+
+$(VENV)/docs: $(READY)
+	$(PIP) --no-build-isolation --editable '.[docs]'
+	touch $(VENV)/docs
+
 lava: $(READY)
 	$(BIN)/neurospin doctor --setup-lava
 
@@ -40,7 +51,7 @@ benchmarks: $(BENCH)/ready
 	$(BENCH)/bin/python -m experiments.benchmarks.run $(ARGUMENTS)
 
 clean:
-	rm -rf $(VENV) $(BENCH) .lava runs dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BENCH) .lava runs dist docs/_build docs/api .pytest_cache .ruff_cache .hypothesis
 
 # The stamp is written last, so that an interrupted build is not taken for a whole one.
 $(READY): pyproject.toml constraints.txt

@@ -47,5 +47,8 @@ def decide(output: Tensor) -> Tensor:
 
     Returns:
         Class index per sample, `(batch,)`; of equal outputs the first class wins.
+
+    >>> decide(torch.tensor([[[0.0, 1.0]], [[3.0, 1.0]]]))  # two steps, one sample, two classes
+    tensor([0])
     """
     return output.mean(0).argmax(-1)

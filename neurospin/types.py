@@ -29,6 +29,9 @@ def time_first(array: Tensor, axes: str) -> Tensor:
 
     Raises:
         InputError: the names do not fit the array, or `time` or `batch` is not among them.
+
+    >>> time_first(torch.zeros(32, 100, 8), "batch time neuron").shape
+    torch.Size([100, 32, 8])
     """
     names = axes.split()
     if len(names) != array.ndim or len(set(names)) != len(names):
