@@ -1,4 +1,4 @@
-"""From numbers to spikes, and from outputs to decisions."""
+"""From numbers to spikes or currents, and from outputs to decisions."""
 
 from __future__ import annotations
 
@@ -37,6 +37,28 @@ class Rate:
             )
         draws = torch.rand((self.steps, *x.shape), generator=generator)
         return (draws < x * self.probability).to(torch.float32)
+
+
+@dataclass(frozen=True)
+class Direct:
+    """A constant current: every step gets the intensities themselves.
+
+    The steps share their memory, so that the first layer's currents are computed once.
+
+    Attributes:
+        steps: length of the sequence (default 10).
+    """
+
+    steps: int = 10
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise InputError("encode.Direct.steps", "at least 1", str(self.steps), "give a positive number")
+
+    def __call__(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Currents `(time, batch, *input)` of intensities `x (batch, *input)`; nothing is drawn."""
+        del generator
+        return x.expand(self.steps, *x.shape)
 
 
 def decide(output: Tensor) -> Tensor:

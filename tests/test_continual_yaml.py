@@ -1,14 +1,18 @@
 """Experiment files name any rule; a stopped run with one goes on bit for bit."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 import yaml
 
 import neurospin as ns
+from neurospin.report.console import results_table
 from neurospin.runs import checkpoint
-from neurospin.runs.config import load
-from neurospin.runs.train import build_network, build_stream, train
+from neurospin.runs.config import load, parse
+from neurospin.runs.experiment import run
+from neurospin.runs.train import build_learner, build_stream, train
 
 
 class Silent:
@@ -47,6 +51,7 @@ LEARNERS = [
     {"rule": "mesu", "settings": {"samples": 2}, "levels": {"count": 9, "bound": 2.0, "write_noise": 0.1}},
     {"rule": "bayesbinn", "settings": {"lr": 2e-3}},
     {"rule": "probabilistic", "settings": {"levels": 9}},
+    {"rule": "kalman", "settings": {"batch_size": 500, "window": 30}},
     {"m": 4.0},
 ]
 
@@ -72,10 +77,11 @@ def test_a_run_of_any_rule_that_is_stopped_goes_on(tmp_path, learner):
     again, resumed, _ = train(config, "one", stream, stopped, Silent())
     np.testing.assert_array_equal(result.accuracy_matrix, resumed.accuracy_matrix)
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), again.parameters(), strict=True))
-    fresh = build_network(config.network, "lif", stream.inputs, stream.classes, 0)
+    fresh = build_learner(config, "one", stream.inputs, stream.classes, 0)
     assert not any(torch.equal(a, b) for a, b in zip(network.parameters(), fresh.parameters(), strict=True))
     assert len(list(stopped.glob("checkpoints/*.rule.pt"))) == (0 if "m" in learner else 1)
-    assert checkpoint.load(next(iter(stopped.glob("checkpoints/*-2.safetensors"))))
+    checkpoint.load_into(fresh, next(iter(stopped.glob("checkpoints/*-2.safetensors"))))
+    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), fresh.parameters(), strict=True))
 
 
 @pytest.mark.parametrize(
@@ -92,3 +98,54 @@ def test_a_run_of_any_rule_that_is_stopped_goes_on(tmp_path, learner):
 def test_what_cannot_be_is_refused_before_anything_runs(tmp_path, learner, told):
     with pytest.raises(ns.NeurospinError, match=told):
         experiment(tmp_path, **learner)
+
+
+STUDY = {
+    "name": "study",
+    "stream": {"kind": "permuted", "tasks": 2, "scenario": "task", "samples": 500, "test": "own"},
+    "network": {"hidden": [8], "gain": [1.0, 1.0], "normalisation": "batch", "private_normalisation": True},
+    "training": {"epochs": 1, "batch_size": 100},
+    "learners": {"one": {"title": "One", "neuron": "sign", "m": 8.0}},
+    "targets": [],
+}
+
+
+def test_a_study_without_a_main_learner_is_run_reported_and_counted(tmp_path):
+    results = run(parse(STUDY, "test"), tmp_path / "run", Silent())
+    one = results["learners"]["one"]
+    assert one["private_parameters_per_task"] == 2 * (8 + 10)
+    assert one["accuracy_matrix"][0][1] is None and one["window_accuracy"] == one["average_accuracy"]
+    assert results["main"] is None and results["targets"] == {}
+    assert not (tmp_path / "run" / "network.nir").exists()
+    text = (tmp_path / "run" / "report.html").read_text()
+    assert "What was kept" in text and "What runs where" not in text
+    results_table(results)
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "told"),
+    [
+        ("stream", {"scenario": "class"}, "scenario: task or domain|task or domain for a permuted stream"),
+        ("stream", {"kind": "sequence", "scenario": "domain"}, "names for a sequence"),
+        ("stream", {"kind": "sequence", "scenario": "domain", "datasets": ["digits"]}, "one for each of 1 datasets"),
+        (None, {"targets": ["loihi"]}, r"\[\] without a main learner"),
+        ("learners", {"two": {"title": "Two"}}, "none with lif or rate"),
+        (
+            None,
+            {"network": {}, "learners": {"a": {"title": "A"}}, "main": "a", "encode": {"kind": "direct"}},
+            "targets take",
+        ),
+    ],
+)
+def test_a_study_that_cannot_be_is_refused(part, changes, told):
+    content = copy.deepcopy(STUDY)
+    (content if part is None else content[part]).update(changes)
+    with pytest.raises(ns.NeurospinError, match=told):
+        parse(content, "test")
+
+
+def test_a_sequence_of_data_sets_by_name():
+    content = copy.deepcopy(STUDY) | {"stream": {"kind": "sequence", "tasks": 2, "datasets": ["digits", "digits"]}}
+    content["network"]["private_normalisation"] = False
+    stream = build_stream(parse(content, "test"))
+    assert (stream.kind, len(stream), stream.scenario) == ("sequence", 2, "domain")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,10 +13,11 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from neurospin.continual.metrics import average_accuracy, backward_transfer, forgetting, learning_accuracy
+from neurospin.continual.perceptron import Perceptron
 from neurospin.continual.streams import Stream, Task
-from neurospin.encode import Rate, decide
+from neurospin.encode import Direct, Rate
 from neurospin.errors import InputError
-from neurospin.network import Network, Run
+from neurospin.network import Network
 from neurospin.plasticity.evidence import Evidence
 from neurospin.plasticity.rule import Rule
 
@@ -70,20 +72,38 @@ def child_seed(seed: int, *path: int) -> int:
     return int(np.random.SeedSequence([seed, *path]).generate_state(1, np.uint64)[0] >> 1)
 
 
+Learner = Network | Perceptron
+Code = Rate | Direct
+TESTED = 1000  # test samples that are in memory together, spikes and all
+
+
+def logits(learner: Learner, x: Tensor, encode: Code, generator: torch.Generator | None = None) -> Tensor:
+    """What a learner says of intensities `x (batch, pixels)`: `(batch, classes)`.
+
+    A network is shown the spikes or currents, and its output's mean over time counts; a perceptron is shown `x`.
+    """
+    return learner(encode(x, generator)).output.mean(0) if isinstance(learner, Network) else learner(x)
+
+
 @torch.no_grad()
-def accuracy(network: Network, task: Task, encode: Rate, seed: int) -> float:
-    """Share of the task's test samples that the network decides rightly.
+def accuracy(learner: Learner, task: Task, encode: Code, seed: int) -> float:
+    """Share of the task's test samples that the learner decides rightly.
 
     Where the task names its classes (task-incremental streams), only these are decided between.
 
     Args:
-        network: gives `(time, batch, classes)`.
+        learner: a network or a perceptron.
         task: whose test samples are used.
-        encode: intensities to spikes.
+        encode: intensities to what a network is shown.
         seed: of the spikes; the same seed gives the same spikes.
     """
-    spikes = encode(task.test_x, torch.Generator().manual_seed(seed))
-    return float((decide(allowed(network(spikes).output, task)) == task.test_y).float().mean())
+    generator = torch.Generator().manual_seed(seed)
+    right, x = 0, task.test_x
+    whole = isinstance(learner, Perceptron) and learner.normalisation == "batch"  # over the whole test set
+    size = len(x) if whole else TESTED
+    for part, y in zip(x.split(size), task.test_y.split(size), strict=True):
+        right += int((allowed(logits(learner, part, encode, generator), task).argmax(-1) == y).sum())
+    return right / len(x)
 
 
 def allowed(output: Tensor, task: Task) -> Tensor:
@@ -93,10 +113,6 @@ def allowed(output: Tensor, task: Task) -> Tensor:
     ruled_out = torch.ones(output.shape[-1], dtype=torch.bool)
     ruled_out[list(task.classes)] = False
     return output.masked_fill(ruled_out, float("-inf"))
-
-
-def _mean_output(run: Run) -> Tensor:
-    return run.output.mean(0)
 
 
 def _among(stream: Stream) -> Tensor | None:
@@ -110,13 +126,20 @@ def _among(stream: Stream) -> Tensor | None:
     return among
 
 
-def refuse_leaks(stream: Stream, rule: Rule) -> None:
-    """Refuse a rule that wants to know what the stream hides.
+def refuse_leaks(stream: Stream, rule: Rule, learner: Learner) -> None:
+    """Refuse a rule or a learner that wants to know what the stream hides.
 
     Raises:
-        InputError: the rule needs task identities or boundaries that the scenario does not give.
+        InputError: it needs task identities or boundaries that the scenario does not give.
     """
     name = type(rule).__name__
+    if isinstance(learner, Perceptron) and learner.private_tasks:
+        if stream.scenario != "task":
+            raise InputError(
+                "Perceptron.private_tasks", "0 (a shared normalisation)",
+                f"{learner.private_tasks} on a {stream.scenario}-incremental stream", "use scenario='task'",
+            )  # fmt: skip
+        learner.enter(len(stream) - 1)  # refused before anything is learned
     if rule.needs_task_id and stream.scenario != "task":
         raise InputError(
             name, "a rule that needs no task identity", f"a {stream.scenario}-incremental stream", "use scenario='task'"
@@ -129,98 +152,124 @@ def refuse_leaks(stream: Stream, rule: Rule) -> None:
 
 
 def learn(
-    network: Network,
+    network: Learner,
     stream: Stream,
     rule: Rule,
     *,
-    encode: Rate,
+    encode: Code,
     epochs: int = 5,
     batch_size: int = 32,
     seed: int = 0,
+    test: Literal["all", "own"] = "all",
     matrix: np.ndarray | None = None,
     start: int = 0,
     on_batch: Callable[[], None] = lambda: None,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     on_task: Callable[[int, np.ndarray], None] = lambda task, matrix: None,
 ) -> Result:
-    """Learn the tasks of a stream one after the other, and test on all of them after each.
+    """Learn the tasks of a stream one after the other, and test after each.
 
     The loss is the cross-entropy of the output's mean over time. Every task draws its order of
     samples and its spikes from a seed of its own, so that a run that starts at a later task with the
     network and the rule of that moment continues exactly as the run that was not stopped.
 
     A rule is told of boundaries and identities only what it declares to need, and is refused where the
-    stream hides that.
+    stream hides that; so is a perceptron with a private normalisation.
 
     Args:
-        network: changed in place.
+        network: changed in place; a perceptron is shown intensities, whatever `encode` says.
         stream: the tasks.
         rule: over the network's parameters.
-        encode: intensities to spikes.
+        encode: intensities to spikes or currents.
         epochs: passes over each task's training samples.
         batch_size: samples per step.
         seed: of the order of samples and of the spikes.
+        test: after each task on `"all"` tasks, or on its `"own"` and on all only after the last, which long
+            streams need; what is not measured is NaN.
         matrix: rows of the accuracy matrix that an earlier part of the run filled.
         start: the task to start with.
         on_batch, on_epoch, on_task: called after each; `on_task` gets the task's number and the matrix.
 
     Raises:
-        InputError: the rule needs what the stream hides.
+        InputError: the rule or the network needs what the stream hides.
     """
-    refuse_leaks(stream, rule)
+    refuse_leaks(stream, rule, network)
     tasks = len(stream)
     among = _among(stream)
     found = np.full((tasks, tasks), np.nan) if matrix is None else matrix.copy()
     for number in range(start, tasks):
         task = stream.tasks[number]
+        _enter(network, number)
         if rule.needs_task_boundaries:
             rule.begin_task(number if rule.needs_task_id else -1)
         generator = torch.Generator().manual_seed(child_seed(seed, 1, number))
-        x, y = rule.train_on(task.train_x, task.train_y)
-        shown = replace(task, train_x=x, train_y=y)
+        given, labels = task.train_x, task.train_y
+        x, y = rule.train_on(given, labels)
         for epoch in range(epochs):
             began = time.perf_counter()
-            loss, right, fired = _epoch(network, shown, among, rule, encode, batch_size, generator, on_batch)
+            loss, right, fired = _epoch(network, x, y, among, rule, encode, batch_size, generator, on_batch)
             on_epoch(Epoch(number, epoch, loss, right, fired, time.perf_counter() - began))
         if rule.needs_task_boundaries:
-            spikes = encode(task.train_x, torch.Generator().manual_seed(child_seed(seed, 3, number)))
-            rule.end_task(Evidence(network, spikes, task.train_y, _mean_output, batch_dim=1))
-        found[number] = [
-            accuracy(network, other, encode, child_seed(seed, 2, index)) for index, other in enumerate(stream.tasks)
-        ]
+            rule.end_task(_evidence(network, given, labels, encode, child_seed(seed, 3, number)))
+        wanted = range(tasks) if test == "all" or number == tasks - 1 else [number]
+        for index in wanted:
+            _enter(network, index)
+            found[number, index] = accuracy(network, stream.tasks[index], encode, child_seed(seed, 2, index))
         on_task(number, found)
     return Result(found, rule.state_bits_per_synapse)
 
 
+def _enter(learner: Learner, task: int) -> None:
+    if isinstance(learner, Perceptron):
+        learner.enter(task)
+
+
+def _evidence(learner: Learner, x: Tensor, y: Tensor, encode: Code, seed: int) -> Evidence:
+    """The samples of a task, as the learner was shown them."""
+    if isinstance(learner, Perceptron):
+        return Evidence(learner, x, y, seed=seed)
+    shown = encode(x, torch.Generator().manual_seed(seed))
+    return Evidence(learner, shown, y, lambda run: run.output.mean(0), batch_dim=1, seed=seed)
+
+
 def _epoch(
-    network: Network,
-    task: Task,
+    network: Learner,
+    x: Tensor,
+    y: Tensor,
     among: Tensor | None,
     rule: Rule,
-    encode: Rate,
+    encode: Code,
     batch_size: int,
     generator: torch.Generator,
     on_batch: Callable[[], None],
 ) -> tuple[float, float, float]:
     """One pass over the training samples: mean loss, accuracy, spikes per neuron and sample."""
-    samples = len(task.train_y)
     total = torch.zeros(3, dtype=torch.float64)
-    spiking = [name for name, block in network.neurons().items() if block.spiking]
-    for chosen in torch.randperm(samples, generator=generator).split(batch_size):
-        x, y = rule.rehearse(task.train_x[chosen], task.train_y[chosen])
-        spikes = encode(x, generator)
+    spiking = []
+    if isinstance(network, Network):
+        spiking = [name for name, block in network.neurons().items() if block.spiking]
+    for chosen in torch.randperm(len(y), generator=generator).split(batch_size):
+        shown, labels = rule.rehearse(x[chosen], y[chosen])
+        code = encode(shown, generator) if isinstance(network, Network) else shown
         rule.zero_grad()
         for _ in range(rule.samples):
             with rule.sampling():
-                run = network(spikes, record=("spikes",))
-                output = run.output if among is None else run.output.masked_fill(among[y] == 0, float("-inf"))
-                loss = cross_entropy(output.mean(0), y)
+                fired = torch.zeros(())
+                if isinstance(network, Network):
+                    run = network(code, record=("spikes",))
+                    output = run.output.mean(0)
+                    if spiking:
+                        fired = torch.stack([run.spikes[name].detach().sum(0).mean() for name in spiking]).mean()
+                else:
+                    output = network(code)
+                if among is not None:
+                    output = output.masked_fill(among[labels] == 0, float("-inf"))
+                loss = cross_entropy(output, labels)
                 loss.backward()
             with torch.no_grad():
-                fired = sum(float(run.spikes[name].sum(0).mean()) for name in spiking) / max(1, len(spiking))
-                right = float((decide(output) == y).float().mean())
-                total += torch.tensor([float(loss), right, fired]) * len(chosen) / rule.samples
+                right = (output.argmax(-1) == labels).float().mean()
+                total += torch.stack([loss.detach(), right, fired]) * (len(chosen) / rule.samples)
         rule.step()
         on_batch()
-    loss_, right_, fired_ = (total / samples).tolist()
+    loss_, right_, fired_ = (total / len(y)).tolist()
     return loss_, right_, fired_

@@ -1,6 +1,7 @@
 """What a learner kept and what it could still learn, from its accuracy matrix.
 
-`R[i, j]` is the accuracy on task j after task i was learned. Source: Lopez-Paz & Ranzato, NeurIPS 2017,
+`R[i, j]` is the accuracy on task j after task i was learned; NaN where it was not measured (all of the last row
+and the diagonal always are). Source: Lopez-Paz & Ranzato, NeurIPS 2017,
 arXiv:1706.08840; forgetting: Chaudhry et al., ECCV 2018, doi:10.1007/978-3-030-01252-6_33.
 """
 
@@ -30,9 +31,9 @@ def backward_transfer(matrix: np.ndarray) -> float:
 
 
 def forgetting(matrix: np.ndarray) -> float:
-    """`mean_{j<T} (max_{j<=i<T} R[i, j] − R[T, j])`; 0 for a single task."""
+    """`mean_{j<T} (max_{j<=i<T} R[i, j] − R[T, j])`, of what was measured; 0 for a single task."""
     r = _square(matrix)
-    lost = [r[j:-1, j].max() - r[-1, j] for j in range(len(r) - 1)]
+    lost = [np.nanmax(r[j:-1, j]) - r[-1, j] for j in range(len(r) - 1)]
     return float(np.mean(lost)) if lost else 0.0
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from neurospin.data import load
+from neurospin.data import Images, load
 from neurospin.errors import InputError
 
 CITATIONS = {
@@ -25,15 +25,41 @@ CITATIONS = {
 class Task:
     """One task: intensities `(samples, pixels)` in [0, 1] and class indices `(samples,)`.
 
-    `classes` are those that the learner may decide between, where the scenario tells it; else None.
+    Attributes:
+        name: of the task.
+        images: its samples, which tasks of one stream may share.
+        classes: those that the learner may decide between, where the scenario tells it; else None.
+        order: the order of pixels in which the task shows its images; None leaves them. The images are
+            put in order when they are asked for, so that a hundred tasks take no more memory than one.
     """
 
     name: str
-    train_x: Tensor
-    train_y: Tensor
-    test_x: Tensor
-    test_y: Tensor
+    images: Images
     classes: tuple[int, ...] | None = None
+    order: Tensor | None = None
+
+    @property
+    def train_x(self) -> Tensor:
+        """Intensities of the training samples."""
+        return self._ordered(self.images.train_x)
+
+    @property
+    def train_y(self) -> Tensor:
+        """Classes of the training samples."""
+        return self.images.train_y
+
+    @property
+    def test_x(self) -> Tensor:
+        """Intensities of the test samples."""
+        return self._ordered(self.images.test_x)
+
+    @property
+    def test_y(self) -> Tensor:
+        """Classes of the test samples."""
+        return self.images.test_y
+
+    def _ordered(self, x: Tensor) -> Tensor:
+        return x if self.order is None else x[:, self.order]
 
 
 @dataclass(frozen=True)
@@ -71,7 +97,7 @@ class Stream:
     @property
     def inputs(self) -> int:
         """Pixels of one sample."""
-        return int(self.tasks[0].train_x.shape[1])
+        return int(self.tasks[0].images.train_x.shape[1])
 
     @property
     def classes(self) -> int:
@@ -79,29 +105,34 @@ class Stream:
         return 1 + max(int(task.train_y.max()) for task in self.tasks)
 
 
-def permuted(dataset: str = "digits", tasks: int = 5, seed: int = 0) -> Stream:
+def permuted(dataset: str = "digits", tasks: int = 5, seed: int = 0, scenario: str = "domain") -> Stream:
     """Permuted pixels: in every task the pixels stand in another order, the same for all its images.
 
-    The first task keeps the order of the data set. Domain-incremental: one shared head.
+    The first task keeps the order of the data set. One shared head.
 
     Args:
         dataset: name of the data set.
         tasks: how many.
         seed: of the permutations and of the split into training and test samples.
+        scenario: `"domain"` (default): the task is not told; `"task"`: it is, at training and at test, so
+            that a network may keep something for each task (see `Perceptron`).
 
     Source: Goodfellow et al., ICLR 2014, arXiv:1312.6211.
+
+    Raises:
+        InputError: no such scenario.
     """
     _positive("permuted", tasks)
+    if scenario not in ("task", "domain"):
+        raise InputError("permuted.scenario", "'task' or 'domain'", repr(scenario), "choose one of the two")
     images = load(dataset, seed)
     generator = torch.Generator().manual_seed(seed)
+    classes = tuple(range(1 + int(images.train_y.max()))) if scenario == "task" else None
     made = []
     for number in range(tasks):
-        pixels = images.train_x.shape[1]
-        order = torch.arange(pixels) if number == 0 else torch.randperm(pixels, generator=generator)
-        made.append(
-            Task(f"task {number + 1}", images.train_x[:, order], images.train_y, images.test_x[:, order], images.test_y)
-        )
-    return Stream("permuted", dataset, "domain", tuple(made), CITATIONS["permuted"])
+        order = torch.randperm(images.train_x.shape[1], generator=generator) if number else None
+        made.append(Task(f"task {number + 1}", images, classes, order))
+    return Stream("permuted", dataset, scenario, tuple(made), CITATIONS["permuted"])
 
 
 def rotated(dataset: str = "digits", tasks: int = 5, seed: int = 0, degrees: float = 90.0) -> Stream:
@@ -122,8 +153,8 @@ def rotated(dataset: str = "digits", tasks: int = 5, seed: int = 0, degrees: flo
     made = []
     for number in range(tasks):
         angle = degrees * number / tasks
-        turned = [_turn(x, angle) for x in (images.train_x, images.test_x)]
-        made.append(Task(f"{angle:g} degrees", turned[0], images.train_y, turned[1], images.test_y))
+        turned = images._replace(train_x=_turn(images.train_x, angle), test_x=_turn(images.test_x, angle))
+        made.append(Task(f"{angle:g} degrees", turned))
     return Stream("rotated", dataset, "domain", tuple(made), CITATIONS["rotated"])
 
 
@@ -158,7 +189,7 @@ def split(dataset: str = "digits", tasks: int = 5, scenario: str = "class", seed
             chosen = (y >= own[0]) & (y <= own[-1])
             parts += [x[chosen], y[chosen] - (own[0] if scenario == "domain" else 0)]
         name = f"classes {own[0]} to {own[-1]}"
-        made.append(Task(name, parts[0], parts[1], parts[2], parts[3], own if scenario == "task" else None))
+        made.append(Task(name, Images(*parts), own if scenario == "task" else None))
     return Stream("split", dataset, scenario, tuple(made), CITATIONS["split"])
 
 
@@ -176,7 +207,7 @@ def sequence(datasets: Sequence[str], seed: int = 0) -> Stream:
     sizes = sorted({images.train_x.shape[1] for images in loaded})
     if len(sizes) != 1:
         raise InputError("sequence.datasets", "images of one size", f"{sizes} pixels", "choose other data sets")
-    made = tuple(Task(name, *images) for name, images in zip(datasets, loaded, strict=True))
+    made = tuple(Task(name, images) for name, images in zip(datasets, loaded, strict=True))
     return Stream("sequence", ", ".join(datasets), "domain", made, CITATIONS["sequence"])
 
 
@@ -207,8 +238,30 @@ def blurred(stream: Stream, share: float = 0.2, seed: int = 0) -> Stream:
             for parts in (xs, ys):
                 last, first = parts[number][-count:].clone(), parts[number + 1][:count].clone()
                 parts[number][-count:], parts[number + 1][:count] = first, last
-    made = tuple(replace(task, train_x=x, train_y=y) for task, x, y in zip(stream.tasks, xs, ys, strict=True))
+    made = tuple(
+        replace(task, images=Images(x, y, task.test_x, task.test_y), order=None)
+        for task, x, y in zip(stream.tasks, xs, ys, strict=True)
+    )
     return replace(stream, kind=f"blurred {stream.kind}", tasks=made, boundaries=False)
+
+
+def shortened(stream: Stream, samples: int, seed: int = 0) -> Stream:
+    """The same tasks with at most so many training samples each, drawn anew for every task; tests stay whole.
+
+    Args:
+        stream: whose tasks are shortened.
+        samples: training samples per task, at least 1.
+        seed: of which.
+    """
+    if samples < 1:
+        raise InputError("shortened.samples", "at least 1", str(samples), "give a positive number")
+    generator = torch.Generator().manual_seed(seed)
+    made = []
+    for task in stream.tasks:
+        chosen = torch.randperm(len(task.train_y), generator=generator)[:samples]
+        x, y = task.images.train_x[chosen], task.images.train_y[chosen]
+        made.append(replace(task, images=task.images._replace(train_x=x, train_y=y)))
+    return replace(stream, tasks=tuple(made))
 
 
 def _turn(x: Tensor, degrees: float) -> Tensor:

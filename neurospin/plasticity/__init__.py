@@ -6,6 +6,7 @@ from neurospin.plasticity.bgd import BGD as BGD
 from neurospin.plasticity.bimu import BiMU as BiMU
 from neurospin.plasticity.evidence import Evidence as Evidence
 from neurospin.plasticity.ewc import EWC as EWC
+from neurospin.plasticity.kalman import Kalman as Kalman
 from neurospin.plasticity.levels import LevelLimited as LevelLimited
 from neurospin.plasticity.levels import Levels as Levels
 from neurospin.plasticity.mas import MAS as MAS

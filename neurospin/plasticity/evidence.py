@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -30,7 +30,7 @@ class Evidence:
         logits: takes what the model gives to `(samples, classes)`; default: it is that.
         batch_dim: where the samples are in `x`: 0, or 1 for `(time, samples, …)`.
         chunk: samples whose gradients are in memory together.
-        seed: of the labels that the sampled Fisher draws.
+        seed: of the labels that the sampled Fisher draws, and of the samples that `part` takes.
     """
 
     model: nn.Module
@@ -47,6 +47,14 @@ class Evidence:
                 "Evidence.x", f"{max(1, len(self.y))} samples along axis {self.batch_dim}", str(tuple(self.x.shape)),
                 "give one label per sample, or another batch_dim",
             )  # fmt: skip
+
+    def part(self, samples: int) -> Evidence:
+        """So many of the samples, drawn by `seed`; all of them if there are no more, or for 0."""
+        if not 0 < samples < len(self.y):
+            return self
+        generator = torch.Generator().manual_seed(self.seed)
+        chosen = torch.randperm(len(self.y), generator=generator)[:samples].to(self.y.device)
+        return replace(self, x=self.x.index_select(self.batch_dim, chosen), y=self.y[chosen])
 
     def fisher(self, kind: Fisher = "exact") -> dict[Tensor, Tensor]:
         """Diagonal Fisher information per sample, in the shape of every trainable parameter.

@@ -29,6 +29,7 @@ class EWC(Anchored):
         strength: of the penalty, default 100; 0 is the base alone, bit for bit.
         decay: of what earlier tasks said, default 1.
         fisher: `"exact"` (default), `"sampled"` or `"empirical"`.
+        fisher_samples: samples of each task that the Fisher information is measured on; default 0, all.
     """
 
     citation = "Kirkpatrick et al., PNAS 114:3521, 2017, doi:10.1073/pnas.1611835114"
@@ -36,14 +37,22 @@ class EWC(Anchored):
     needs_task_id = False
 
     def __init__(
-        self, base: torch.optim.Optimizer, strength: float = 100.0, decay: float = 1.0, fisher: Fisher = "exact"
+        self,
+        base: torch.optim.Optimizer,
+        strength: float = 100.0,
+        decay: float = 1.0,
+        fisher: Fisher = "exact",
+        fisher_samples: int = 0,
     ) -> None:
-        check("EWC", strength=(strength, 0, float("inf")), decay=(decay, 0, 1))
+        check(
+            "EWC", strength=(strength, 0, float("inf")), decay=(decay, 0, 1), fisher_samples=(fisher_samples, 0, 2**31)
+        )
         if fisher not in get_args(Fisher):
             raise InputError("EWC.fisher", "'exact', 'sampled' or 'empirical'", repr(fisher), "choose one of the three")
         super().__init__(base, strength, factor=1.0, own_bits=64)  # importance and anchor
         self.decay = decay
         self.fisher: Fisher = fisher
+        self.fisher_samples = fisher_samples
 
     def around_step(self, take: Callable[[], None]) -> None:
         """Pull, then step."""
@@ -53,4 +62,4 @@ class EWC(Anchored):
     def end_task(self, evidence: Evidence) -> None:
         """Add the Fisher information of the task that ends, and anchor."""
         super().end_task(evidence)
-        self.consolidate(evidence.fisher(self.fisher), self.decay)
+        self.consolidate(evidence.part(self.fisher_samples).fisher(self.fisher), self.decay)

@@ -16,6 +16,7 @@ from neurospin.plasticity.bennafusi import BennaFusi
 from neurospin.plasticity.bgd import BGD
 from neurospin.plasticity.bimu import BiMU
 from neurospin.plasticity.ewc import EWC
+from neurospin.plasticity.kalman import Kalman
 from neurospin.plasticity.mas import MAS
 from neurospin.plasticity.mesu import MESU
 from neurospin.plasticity.metaplastic import Metaplastic
@@ -36,6 +37,7 @@ RULES: dict[str, type[Rule]] = {
     "benna_fusi": BennaFusi,
     "bgd": BGD,
     "mesu": MESU,
+    "kalman": Kalman,
     "bayesbinn": BayesBiNN,
     "bimu": BiMU,
     "probabilistic": ProbabilisticMetaplasticity,

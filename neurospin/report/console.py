@@ -93,6 +93,9 @@ def results_table(results: Mapping[str, Any]) -> None:
             f"{100 * learner['learning_accuracy']:.1f} %",
             f"{-100 * learner['backward_transfer']:.1f} points",
         )
+    if results["main"] is None:
+        print_table(table)
+        return
     table.add_section()
     table.add_row(f"[bold]{results['main']} on", "[bold]accuracy", "[bold]before", "[bold]spikes that differ")
     for name, target in results["targets"].items():

@@ -18,6 +18,8 @@ from neurospin.files import existing, write_text
 from neurospin.report import plots
 from neurospin.report.certificate import certificate_figure
 
+MANY = 12  # tasks whose hidden values are told apart by shades
+
 
 def write_report(run: Path) -> Path:
     """Write `report.html` and the figures of a run folder.
@@ -43,12 +45,13 @@ def write_report(run: Path) -> Path:
     template = environment.from_string(files("neurospin.report").joinpath("report.html.j2").read_text("utf-8"))
     html = template.render(
         r=results,
-        main=results["learners"][results["main"]],
+        main=results["learners"].get(results["main"]),
         plain=_plain(results, config),
         figures={name: Markup(figure) for name, figure in figures.items()},
         config=config_text,
         folder=folder.name,
         complete=bool(arrays),
+        hidden=any(name.startswith("hidden-") for name in figures),
     )
     write_text(folder / "report.html", html)
     return folder / "report.html"
@@ -75,6 +78,8 @@ def _arrays(folder: Path) -> dict[str, np.ndarray]:
 def _plain(results: dict[str, Any], config: dict[str, Any]) -> dict[str, Any] | None:
     """The learner that is compared with the main one: same neurons, no metaplasticity."""
     learners = config.get("learners", {})
+    if results["main"] is None:
+        return None
     kind = learners.get(results["main"], {}).get("neuron")
     for name, learner in learners.items():
         alone = learner.get("m") == 0 and learner.get("rule", "metaplastic") == "metaplastic"
@@ -89,7 +94,9 @@ def _learning(results: dict[str, Any], folder: Path, config: dict[str, Any]) -> 
     for name, learner in results["learners"].items():
         matrix = np.array(learner["accuracy_matrix"], dtype=float)
         drawn[f"matrix-{name}"] = plots.svg(plots.accuracy_matrix(matrix, tasks, title=learner["title"])[0])
-    matrices = {learner["title"]: np.array(learner["accuracy_matrix"]) for learner in results["learners"].values()}
+    matrices = {
+        learner["title"]: np.array(learner["accuracy_matrix"], dtype=float) for learner in results["learners"].values()
+    }
     drawn["forgetting"] = plots.svg(plots.forgetting_curves(matrices)[0])
     place = folder / "metrics.jsonl"
     if place.is_file():
@@ -108,6 +115,7 @@ def _hidden(results: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str,
     drawn = {}
     for name, learner in results["learners"].items():
         layers = sorted({key.split("/")[2] for key in arrays if key.startswith(f"hidden/{name}/")})
+        layers = [] if len(tasks) > MANY else layers
         for layer in layers:
             values = [arrays[f"hidden/{name}/{layer}/{number + 1}"] for number in range(len(tasks))]
             figure, _ = plots.hidden_values(values, tasks, title=f"{learner['title']}: {layer}")

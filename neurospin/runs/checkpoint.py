@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from neurospin import surrogate, synapses
+from neurospin.continual import Perceptron
 from neurospin.errors import InputError, unknown_name
 from neurospin.files import existing, replacing
 from neurospin.network import Network, key_of
@@ -22,15 +23,16 @@ from neurospin.weights import weight_from
 KEY = "neurospin.network"
 
 
-def save(network: Network, path: str | os.PathLike[str]) -> None:
-    """Write a network: every stored value and constant, and the configuration to build it again.
+def save(network: Network | Perceptron, path: str | os.PathLike[str]) -> None:
+    """Write a network: every stored value and constant, and the configuration to build it again (of a perceptron: none).
 
     Raises:
         OutputError: the file cannot be written; then nothing is.
     """
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in network.state_dict().items()}
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={KEY: json.dumps(network.config())})
+        config = network.config() if isinstance(network, Network) else {}
+        save_file(tensors, temporary, metadata={KEY: json.dumps(config)})
 
 
 def load(path: str | os.PathLike[str]) -> Network:
@@ -41,6 +43,18 @@ def load(path: str | os.PathLike[str]) -> Network:
         InputError: not such a file, a value that is not finite, or values that do not fit the
             configuration in its header.
     """
+    config, tensors = _read(path)
+    network = build(config, tensors)
+    _fill(network, tensors, path)
+    return network
+
+
+def load_into(network: Network | Perceptron, path: str | os.PathLike[str]) -> None:
+    """Give a network of the same configuration the values that `save` wrote; errors as of `load`."""
+    _fill(network, _read(path)[1], path)
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     place = existing(path)
     try:
         with safe_open(place, framework="pt") as file:
@@ -55,7 +69,10 @@ def load(path: str | os.PathLike[str]) -> Network:
         bad = int(value.numel() - torch.isfinite(value).sum())
         if bad:
             raise InputError(f"{path}: {name}", "finite values", f"{bad} that are not", "train again")
-    network = build(config, tensors)
+    return config, tensors
+
+
+def _fill(network: Network | Perceptron, tensors: dict[str, Tensor], path: str | os.PathLike[str]) -> None:
     expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in tensors.items()}
     for name in sorted(expected.keys() | found.keys()):
@@ -64,7 +81,6 @@ def load(path: str | os.PathLike[str]) -> Network:
                 f"{path}: {name}", f"shape {expected.get(name)}", f"{found.get(name)}", "take an unchanged file"
             )
     network.load_state_dict(tensors)
-    return network
 
 
 def build(config: dict[str, Any], tensors: dict[str, Tensor] | None = None) -> Network:

@@ -33,6 +33,9 @@ Count = Annotated[StrictInt, Field(ge=1)]
 Positive = Annotated[Number, Field(gt=0)]
 
 
+Dataset = Literal["digits", "mnist", "fashion_mnist", "kmnist"]
+
+
 class Part(BaseModel):
     """A part of the experiment file: no unknown keys, frozen."""
 
@@ -42,25 +45,38 @@ class Part(BaseModel):
 class StreamConfig(Part):
     """The stream of tasks; see `neurospin.continual.streams`."""
 
-    kind: Literal["permuted", "rotated", "split"] = "permuted"
+    kind: Literal["permuted", "rotated", "split", "sequence"] = "permuted"
     """What makes one task from the next."""
-    dataset: Literal["digits", "mnist", "fashion_mnist", "kmnist"] = "digits"
+    dataset: Dataset = "digits"
     """The images; all but digits are read from the folder NEUROSPIN_DATA."""
+    datasets: list[Dataset] = []
+    """Of a sequence: one for each task."""
     tasks: Count = 5
     """Number of tasks."""
-    scenario: Literal["domain", "class"] = "domain"
-    """Of split streams: the same two classes in every task (domain), or new ones (class)."""
+    scenario: Literal["task", "domain", "class"] = "domain"
+    """Whether the task is told (task), hidden (domain), or brings classes of its own (class, of split streams)."""
+    samples: Count | None = None
+    """Training samples of each task; null for all."""
+    test: Literal["all", "own"] = "all"
+    """Tested after each task: all tasks, or its own, and all after the last."""
 
     @model_validator(mode="after")
-    def _only_split_has_scenarios(self) -> StreamConfig:
-        if self.scenario != "domain" and self.kind != "split":
-            raise ValueError(f"scenario: domain for a {self.kind} stream, not {self.scenario!r}")
+    def _scenarios_of_the_kind(self) -> StreamConfig:
+        known = {"split": ("task", "domain", "class"), "permuted": ("task", "domain")}.get(self.kind, ("domain",))
+        if self.scenario not in known:
+            raise ValueError(f"scenario: {' or '.join(known)} for a {self.kind} stream, not {self.scenario!r}")
+        if (self.kind == "sequence") != bool(self.datasets):
+            raise ValueError(f"datasets: names for a sequence and for nothing else, not {self.datasets}")
+        if self.datasets and self.tasks != len(self.datasets):
+            raise ValueError(f"tasks: one for each of {len(self.datasets)} datasets, not {self.tasks}")
         return self
 
 
 class EncodeConfig(Part):
-    """Intensities to spikes; see `neurospin.encode.Rate`."""
+    """Intensities to spikes (`rate`) or to a constant current (`direct`); see `neurospin.encode`."""
 
+    kind: Literal["rate", "direct"] = "rate"
+    """Spikes of these rates, or a constant current."""
     steps: Count = 20
     """Length of the spike trains in steps."""
     probability: Annotated[Number, Field(gt=0, le=1)] = 1.0
@@ -70,7 +86,9 @@ class EncodeConfig(Part):
 class NetworkConfig(Part):
     """The network: dense layers of one kind of neuron, and a leaky readout.
 
-    `gain` gives the size of the weights of every layer in units of `1/√fan_in`.
+    `gain` gives the size of the weights of every layer in units of `1/√fan_in`. `normalisation` and
+    `private_normalisation` (one for every task) are of the learners that do not spike; see
+    `neurospin.continual.Perceptron`.
     """
 
     hidden: Annotated[list[Count], Field(min_length=1)] = [256]
@@ -89,6 +107,10 @@ class NetworkConfig(Part):
     """Derivative that stands in for a spike's."""
     slope: Positive = 5.0
     """Of the surrogate."""
+    normalisation: Literal["none", "batch", "layer"] = "none"
+    """Of learners that do not spike."""
+    private_normalisation: bool = False
+    """Whether every task has a normalisation of its own; counted in the results."""
 
     @model_validator(mode="after")
     def _one_gain_per_layer(self) -> NetworkConfig:
@@ -124,14 +146,15 @@ class LevelsConfig(Part):
 class LearnerConfig(Part):
     """One learner: its neurons, and what its synapses remember.
 
+    `neuron` is `lif` or its `rate` twin, or `relu` or `sign`: a perceptron of the same layers without time.
     `rule` is a name of `neurospin.plasticity.RULES`, `settings` are its own, `m` is the metaplasticity of
     the rule `metaplastic` (0: none, plain Adam), `levels` limit what a synapse stores.
     """
 
     title: str
     """What tables and figures call it."""
-    neuron: Literal["lif", "rate"] = "lif"
-    """Spiking neurons, or their rate twins."""
+    neuron: Literal["lif", "rate", "relu", "sign"] = "lif"
+    """Spiking neurons, their rate twins, or a perceptron of rectified or of binary neurons."""
     m: Annotated[Number, Field(ge=0)] = 0.0
     """Metaplasticity of the rule metaplastic; 0 is plain Adam."""
     rule: str = "metaplastic"
@@ -163,8 +186,8 @@ class Experiment(Part):
         dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{1,32}$")], LearnerConfig], Field(min_length=1)
     ]
     """Learners by name; each one learns the whole stream."""
-    main: str
-    """The spiking learner that is exported and run on the targets."""
+    main: str | None = None
+    """The spiking learner that is exported and run on the targets; null for none."""
     targets: list[str] = ["reference", "loihi", "crossbar", "lava"]
     """Where the main learner runs; see neurospin targets."""
     samples: Count = 256
@@ -172,6 +195,16 @@ class Experiment(Part):
 
     @model_validator(mode="after")
     def _main_is_a_learner(self) -> Experiment:
+        if self.network.normalisation != "none" and any(
+            learner.neuron in ("lif", "rate") for learner in self.learners.values()
+        ):
+            raise ValueError(f"network.normalisation: none with lif or rate, not {self.network.normalisation!r}")
+        if self.main is None:
+            if self.targets:
+                raise ValueError("targets: [] without a main learner, not " + ", ".join(self.targets))
+            return self
+        if self.encode.kind != "rate":
+            raise ValueError("main: none with a constant current (targets take spikes), not " + repr(self.main))
         if self.main not in self.learners:
             raise ValueError(f"main: one of {', '.join(self.learners)}, not {self.main!r}")
         if self.learners[self.main].neuron != "lif":

@@ -17,8 +17,9 @@ import numpy as np
 import torch
 
 from neurospin.certificate import Certificate, certify
-from neurospin.continual import Stream
-from neurospin.continual.learner import Result
+from neurospin.continual import Perceptron, Stream
+from neurospin.continual.learner import Learner, Result
+from neurospin.continual.metrics import plasticity_loss, window_accuracy
 from neurospin.continual.streams import CITATIONS
 from neurospin.data import SOURCES
 from neurospin.encode import Rate as RateCode
@@ -115,15 +116,19 @@ def run(experiment: Experiment, folder: Path, observer: Observer) -> dict[str, A
 def _carry_out(experiment: Experiment, folder: Path, observer: Observer) -> dict[str, Any]:
     stream = build_stream(experiment)
     learned = {name: train(experiment, name, stream, folder, observer) for name in experiment.learners}
-    network = learned[experiment.main][0]
-    checkpoint.save(network, folder / "network.safetensors")
-    write(folder / "network.nir", to_graph(network))
-    spikes, labels = samples(experiment, stream)
-    found = {
-        name: _certificate(name, network, folder, spikes, labels, experiment, observer) for name in experiment.targets
-    }
+    main = learned[experiment.main][0] if experiment.main else None
+    found, arrays = {}, _hidden(experiment, folder)
+    if isinstance(main, Network):
+        checkpoint.save(main, folder / "network.safetensors")
+        write(folder / "network.nir", to_graph(main))
+        spikes, labels = samples(experiment, stream)
+        found = {
+            name: _certificate(name, main, folder, spikes, labels, experiment, observer) for name in experiment.targets
+        }
+        arrays |= _activity(experiment, main, folder, spikes, found)
     observer.say("drawing the report")
-    _arrays(experiment, network, folder, spikes, found)
+    with replacing(folder / "figures" / "arrays.npz") as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
     results = {
         "name": experiment.name,
         "seed": experiment.seed,
@@ -180,25 +185,41 @@ def _certificate(
     return {"available": True, "reason": "", "certificate": content}
 
 
-def _summary(experiment: Experiment, name: str, network: Network, result: Result, seconds: float) -> dict[str, Any]:
+def _summary(experiment: Experiment, name: str, network: Learner, result: Result, seconds: float) -> dict[str, Any]:
+    matrix = result.accuracy_matrix
     return {
         "title": experiment.learners[name].title,
-        "accuracy_matrix": result.accuracy_matrix.tolist(),
+        "accuracy_matrix": [[None if np.isnan(value) else float(value) for value in row] for row in matrix],
         "average_accuracy": result.average_accuracy,
         "backward_transfer": result.backward_transfer,
         "forgetting": result.forgetting,
         "learning_accuracy": result.learning_accuracy,
+        "plasticity_loss": plasticity_loss(matrix, min(5, len(matrix))),
+        "window_accuracy": window_accuracy(matrix, min(5, len(matrix))),
         "bits_per_synapse": result.bits_per_synapse,
         "parameters": network.parameter_count(),
+        "private_parameters_per_task": network.private_parameters if isinstance(network, Perceptron) else 0,
         "seconds": seconds,
     }
 
 
+def _hidden(experiment: Experiment, folder: Path) -> dict[str, np.ndarray]:
+    """Hidden values of every learner after every task, where there are any."""
+    arrays: dict[str, np.ndarray] = {}
+    for learner in experiment.learners:
+        place = Folder(folder, learner)
+        for task in range(experiment.stream.tasks):
+            if place.hidden(task).is_file():
+                with np.load(place.hidden(task), allow_pickle=False) as hidden:
+                    arrays.update({f"hidden/{learner}/{name}/{task + 1}": hidden[name] for name in hidden.files})
+    return arrays
+
+
 @torch.no_grad()
-def _arrays(
+def _activity(
     experiment: Experiment, network: Network, folder: Path, spikes: np.ndarray, found: Mapping[str, Mapping[str, Any]]
-) -> None:
-    """What the figures show: one sample on the network and on every target, and hidden values by task."""
+) -> dict[str, np.ndarray]:
+    """One sample on the network and on every target."""
     one = np.ascontiguousarray(spikes[:, :1])
     run_ = network(torch.from_numpy(one), record=("spikes", "voltages"))
     arrays: dict[str, np.ndarray] = {"raster/input": one[:, 0], "output": run_.output[:, 0].numpy()}
@@ -215,22 +236,19 @@ def _arrays(
         report = deploy(graph, padded, name, seed=seed_of(experiment, "target"), record=spiking)
         for node in spiking:
             arrays[f"raster/{name}/{node}"] = report.records[node][latency[node] :][: len(one), 0]
-    for learner in experiment.learners:
-        place = Folder(folder, learner)
-        for task in range(experiment.stream.tasks):
-            with np.load(place.hidden(task), allow_pickle=False) as hidden:
-                arrays.update({f"hidden/{learner}/{name}/{task + 1}": hidden[name] for name in hidden.files})
-    with replacing(folder / "figures" / "arrays.npz") as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+    return arrays
 
 
 def citations(experiment: Experiment) -> list[str]:
     """The sources of exactly what an experiment uses."""
-    used = [SOURCES[experiment.stream.dataset], CITATIONS[experiment.stream.kind], METRICS]
+    stream = experiment.stream
+    used = [*(SOURCES[name] for name in stream.datasets or [stream.dataset]), CITATIONS[stream.kind], METRICS]
     used += [RULES[learner.rule].citation for learner in experiment.learners.values() if learner.rule != "metaplastic"]
     used += [LevelLimited.citation for learner in experiment.learners.values() if learner.levels]
     if any(learner.m for learner in experiment.learners.values()) or experiment.network.weight == "binary":
         used.append(Metaplastic.citation)
-    used += [SURROGATE, SURROGATES[experiment.network.surrogate], NIR]
+    if any(learner.neuron == "lif" for learner in experiment.learners.values()):
+        used += [SURROGATE, SURROGATES[experiment.network.surrogate]]
+    used += [NIR] if experiment.main else []
     used += [TARGETS[name] for name in experiment.targets if name in TARGETS]
     return list(dict.fromkeys(used))

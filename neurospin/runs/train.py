@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from neurospin import surrogate
-from neurospin.continual import Epoch, Result, Stream, learn, permuted, rotated, split
-from neurospin.continual.learner import child_seed
+from neurospin.continual import Epoch, Perceptron, Result, Stream, learn, permuted, rotated, sequence, shortened, split
+from neurospin.continual.learner import Code, Learner, child_seed
+from neurospin.encode import Direct
 from neurospin.encode import Rate as RateCode
 from neurospin.files import existing, replacing, write_text
 from neurospin.network import Network
@@ -64,15 +65,42 @@ def build_network(config: NetworkConfig, neuron: str, inputs: int, classes: int,
     return network.rate_twin() if neuron == "rate" else network
 
 
+def build_learner(experiment: Experiment, name: str, inputs: int, classes: int, seed: int) -> Learner:
+    """The network or the perceptron of one learner of an experiment."""
+    config, neuron = experiment.network, experiment.learners[name].neuron
+    if neuron in ("lif", "rate"):
+        return build_network(config, neuron, inputs, classes, seed)
+    return Perceptron(
+        [inputs, *config.hidden, classes],
+        [Binary(gain) if config.weight == "binary" else Float(gain) for gain in config.gain],
+        activation="sign" if neuron == "sign" else "relu",
+        normalisation=config.normalisation,
+        private_tasks=experiment.stream.tasks if config.private_normalisation else 0,
+        generator=torch.Generator().manual_seed(seed),
+    )
+
+
+def build_code(experiment: Experiment) -> Code:
+    """What intensities become before a network sees them."""
+    config = experiment.encode
+    return Direct(config.steps) if config.kind == "direct" else RateCode(config.steps, config.probability)
+
+
 def build_stream(experiment: Experiment) -> Stream:
     """The stream that an experiment describes."""
     config, seed = experiment.stream, seed_of(experiment, "data")
     if config.kind == "split":
-        return split(config.dataset, config.tasks, config.scenario, seed)
-    return (rotated if config.kind == "rotated" else permuted)(config.dataset, config.tasks, seed)
+        stream = split(config.dataset, config.tasks, config.scenario, seed)
+    elif config.kind == "permuted":
+        stream = permuted(config.dataset, config.tasks, seed, config.scenario)
+    elif config.kind == "sequence":
+        stream = sequence(config.datasets, seed)
+    else:
+        stream = rotated(config.dataset, config.tasks, seed)
+    return shortened(stream, config.samples, child_seed(seed, 1)) if config.samples else stream
 
 
-def build_rule(network: Network, learner: LearnerConfig, training: TrainingConfig) -> Rule:
+def build_rule(network: Learner, learner: LearnerConfig, training: TrainingConfig) -> Rule:
     """The rule of a learner over a network's parameters."""
     settings = dict(learner.settings)
     if learner.rule == "metaplastic":
@@ -107,14 +135,15 @@ class Folder:
         """Hidden values after a task, for the histograms."""
         return self.folder / f"{self.learner}-hidden-{task + 1}.npz"
 
-    def commit(self, network: Network, rule: Rule, task: int, matrix: np.ndarray, seconds: float) -> None:
+    def commit(self, network: Learner, rule: Rule, task: int, matrix: np.ndarray, seconds: float) -> None:
         """Keep the state after a task; a kill at any moment leaves the previous one."""
         values = {
             name: stored.flatten()[:: max(1, stored.numel() // SHOWN)].numpy()
             for name, stored in network.hidden_state().items()
         }
-        with replacing(self.hidden(task)) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **values)
+        if values:
+            with replacing(self.hidden(task)) as temporary, temporary.open("wb") as file:
+                np.savez_compressed(file, allow_pickle=False, **values)
         checkpoint.save(network, self.network(task + 1))
         if type(rule) is not Metaplastic:  # its moments start afresh with every task
             with replacing(self.rule(task + 1)) as temporary:
@@ -146,7 +175,7 @@ class Folder:
 
 def train(
     experiment: Experiment, learner: str, stream: Stream, folder: Path, observer: Observer
-) -> tuple[Network, Result, float]:
+) -> tuple[Learner, Result, float]:
     """Run one learner through the stream, from where an earlier run left off.
 
     Returns:
@@ -157,13 +186,12 @@ def train(
     reached = place.read() or {"tasks": 0, "matrix": None, "seconds": 0.0}
     start = int(reached["tasks"])
     place.forget_after(start)
+    seed = seed_of(experiment, "initialisation")
+    network = build_learner(experiment, learner, stream.inputs, stream.classes, seed)
+    matrix = None
     if start:
-        network = checkpoint.load(place.network(start))
+        checkpoint.load_into(network, place.network(start))
         matrix = np.array(reached["matrix"], dtype=np.float64)
-    else:
-        seed = seed_of(experiment, "initialisation")
-        network = build_network(experiment.network, settings.neuron, stream.inputs, stream.classes, seed)
-        matrix = None
     values = {name: value.clone() for name, value in network.state_dict().items()}
     rule = build_rule(network, settings, training)
     if start and place.rule(start).is_file():
@@ -181,10 +209,11 @@ def train(
         network,
         stream,
         rule,
-        encode=RateCode(experiment.encode.steps, experiment.encode.probability),
+        encode=build_code(experiment),
         epochs=training.epochs,
         batch_size=training.batch_size,
         seed=seed_of(experiment, "noise"),
+        test=experiment.stream.test,
         matrix=matrix,
         start=start,
         on_batch=observer.batch,

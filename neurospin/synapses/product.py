@@ -1,7 +1,8 @@
 """`product`: `W x + b` over a whole sequence, by a dense product or by events, whichever is faster.
 
 Both give the same sums, in another order. Events are taken for inputs of zeros and ones that are sparse
-enough, in products that are large enough to matter; `Events` always are.
+enough, in products that are large enough to matter; `Events` always are. Steps that share their memory are
+computed once.
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ def product(x: Tensor | Events, weight: Tensor, bias: Tensor | None = None) -> T
         if not plain_product(weight):
             return product(x.to_dense(weight.dtype).to(weight.device), weight, bias)
         y = _Gather.apply(None, weight, bias, x.rows(), lambda: x.to_dense().reshape(-1, weight.shape[1]))
+    elif x.ndim > 2 and x.shape[0] > 1 and x.stride(0) == 0:  # every step is the same, as `encode.Direct` makes it
+        y = product(x[:1], weight, bias)
+        return y.expand(x.shape[0], *y.shape[1:])
     else:
         flat = x.reshape(-1, x.shape[-1])
         rows = _rows(flat, weight)
