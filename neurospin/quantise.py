@@ -11,17 +11,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import nir
 import torch
 from torch import Tensor, nn
 
 from neurospin.errors import InputError, TargetError
 from neurospin.executor import Part, Step, execute
 from neurospin.graph.build import to_graph
+from neurospin.graph.contract import KEY
 from neurospin.network import Network, Run, part
 from neurospin.neurons import Neuron
 from neurospin.scan import Scan
 from neurospin.surrogate import spike
-from neurospin.target import Target, get_target
+from neurospin.target import Rounding, Target, get_target
 from neurospin.types import Spikes, State
 
 
@@ -29,7 +31,7 @@ class Quantised(nn.Module):
     """A network whose forward pass runs on a target; `quantise` makes it.
 
     Attributes:
-        network: what is trained; the parameters are its own. Export this one.
+        network: what is trained; the parameters are its own.
         target: what the forward pass runs on.
     """
 
@@ -77,6 +79,17 @@ class Quantised(nn.Module):
         out = execute(net.plan, parts, {net.inputs[0]: x}, keep=[*net.outputs, *wanted])
         outputs = {name: out.outputs[name] for name in net.outputs}
         return Run(outputs, {}, {name: out.outputs[name] for name in wanted})
+
+    def to_graph(self) -> nir.NIRGraph:
+        """The network's graph, with the rounding that it has now under `"quantisation"` in the metadata.
+
+        The target rounds that graph so again, wherever it is read; others need not know. A target that does not
+        say how it rounds (`neurospin.target.Rounding`) leaves only its name.
+        """
+        graph = to_graph(self.network)
+        told = self.target.rounding(graph, self.network.dt) if isinstance(self.target, Rounding) else {}
+        graph.metadata[KEY]["quantisation"] = {"target": self.target.name, **told}
+        return graph
 
 
 @dataclass(frozen=True)
@@ -140,7 +153,7 @@ class _Through(torch.autograd.Function):
 def quantise(network: Network, target: str | Target) -> Quantised:
     """A network that computes with a target's rounding and still learns; for fine-tuning before export.
 
-    Every spike of `quantise(net, "loihi")(x)` is the one that `deploy` gives for `to_graph(net)`. The parameters
+    Every spike of `quantise(net, "loihi")(x)` is the one that `deploy` gives for its `to_graph()`. The parameters
     are those of `network`, which is trained in place. A target without voltages (`Report.voltages`) still
     gives its spikes; surrogates then look at the network's own voltages.
 

@@ -158,6 +158,15 @@ class Adjustable(Target, Protocol):
 
 
 @runtime_checkable
+class Rounding(Target, Protocol):
+    """A target that can say how it rounds a graph, and keeps to it: optional, for graphs trained with `quantise`."""
+
+    def rounding(self, graph: nir.NIRGraph, dt: float) -> dict[str, Any]:
+        """What it fixes, as metadata; a graph whose entry `"quantisation"` holds it is rounded so again."""
+        ...
+
+
+@runtime_checkable
 class Explainable(Target, Protocol):
     """A target whose causes of difference can be switched: optional, for certificates cause by cause."""
 

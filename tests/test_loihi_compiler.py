@@ -9,7 +9,7 @@ import nir
 import numpy as np
 import pytest
 
-from hardware_targets.loihi import limits, quantise
+from hardware_targets.loihi import limits
 from hardware_targets.loihi.compiler import compile
 from neurospin.errors import TargetError
 
@@ -105,7 +105,7 @@ def test_weights_of_few_levels_are_met_exactly(levels: int) -> None:
 def test_preimage_is_found_for_every_value_and_factor() -> None:
     value = np.arange(-300, 301)
     for factor in (1, 2, 37, 2048, 4095, 4096):
-        found = quantise.preimage(value, np.full(value.shape, factor))
+        found = preimage(value, np.full(value.shape, factor))
         for wanted, x in zip(value.tolist(), found.tolist(), strict=True):
             size = (abs(x) * factor) >> 12
             assert (size if x > 0 else -size) == wanted
@@ -121,7 +121,7 @@ def test_start_is_wound_back_exactly() -> None:
             rng.integers(-500, 500, n),
         )
         du, dv = rng.integers(0, 1500, n), rng.integers(0, 1500, n)
-        a, b = quantise.rewind(u, v, du, dv, bias, np.full(n, 2**22), steps)
+        a, b = rewind(u, v, du, dv, bias, np.full(n, 2**22), steps)
         for _ in range(steps):
             a = np.sign(a) * (np.abs(a) * (4095 - du) >> 12)
             b = np.sign(b) * (np.abs(b) * (4096 - dv) >> 12) + a + bias

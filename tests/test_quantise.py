@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import nir
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 import neurospin as ns
+from hardware_targets.loihi.compiler import compile
+from hardware_targets.loihi.program import Program
 from neurospin.errors import InputError, TargetError
 from neurospin.target import Explainable, get_target
 from neurospin.weights import Levels
@@ -126,3 +131,70 @@ def test_what_does_not_fit_is_refused_at_once() -> None:
     )  # fmt: skip
     with pytest.raises(InputError, match="one output"):
         ns.quantise(two, "loihi")
+
+
+def grids(graph: nir.NIRGraph) -> dict:
+    return graph.metadata["neurospin"]["quantisation"]["neurons"]
+
+
+@pytest.mark.parametrize("kind", ["lif", "cuba"])
+def test_a_graph_carries_the_rounding_that_it_was_trained_with(kind: str, tmp_path: Path) -> None:
+    net, x = network(kind, 3), spikes(3)
+    model = ns.quantise(net, "loihi")
+    ns.write(tmp_path / "g.nir", model.to_graph())
+    graph = ns.read(tmp_path / "g.nir")
+    assert graph.metadata["neurospin"]["quantisation"]["target"] == "loihi" and set(grids(graph)) == set(net.neurons())
+    chosen = compile(ns.to_graph(net), 1e-3)
+    assert same_program(compile(graph, 1e-3), chosen)
+    assert same_program(compile(model.to_graph(), 1e-3), chosen)
+    plain = ns.to_graph(net)
+    for target in ("reference", "crossbar"):  # to others it says nothing
+        ours, other = (ns.deploy(g, x.numpy(), target).spikes for g in (graph, plain))
+        np.testing.assert_array_equal(ours, other)
+    back = ns.to_graph(ns.from_graph(graph))
+    assert all(np.array_equal(grids(back)[name]["scale"], grids(graph)[name]["scale"]) for name in grids(graph))
+    other = ns.from_graph(graph)
+    with torch.no_grad():
+        next(other.parameters()).add_(0.1)
+    assert "quantisation" not in ns.to_graph(other).metadata["neurospin"]  # it was that of other weights
+
+
+def same_program(one: Program, two: Program) -> bool:
+    pairs = [*zip(one.populations, two.populations, strict=True), *zip(one.projections, two.projections, strict=True)]
+    return all(np.array_equal(np.asarray(a), np.asarray(b)) for p, q in pairs
+               for a, b in zip(vars(p).values(), vars(q).values(), strict=True))  # fmt: skip
+
+
+def test_the_recorded_scale_is_the_one_that_rounds() -> None:
+    net = network("lif", 4)
+    graph = ns.quantise(net, "loihi").to_graph()
+    scale = grids(graph)["lif2"]["scale"] = 0.83 * grids(graph)["lif2"]["scale"]
+    (projection,) = [p for p in compile(graph, 1e-3).projections if p.target == "lif2"]
+    (exponent,) = grids(graph)["lif2"]["exponents"]
+    weight = graph.nodes["dense2"].weight.astype(float) * 1e-3 / graph.nodes["lif2"].tau[:, None].astype(float)
+    truth = 2 * np.rint(weight * scale[:, None] / 2.0 ** (exponent + 7))  # mixed signs: even numbers, times 64
+    assert projection.exponent == exponent and np.abs(truth).max() > 50
+    np.testing.assert_array_equal(projection.weights, truth)
+    again = ns.quantise(ns.from_graph(graph), "loihi")  # and it stays so
+    np.testing.assert_array_equal(grids(again.to_graph())["lif2"]["scale"], scale)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"scale": 1e9}, {"scale": -1.0}, {"scale": np.nan}, {"exponents": [0, 0]}, {"exponents": [99]}, {}]
+)
+def test_a_recorded_rounding_that_does_not_fit_is_chosen_anew_and_told(wrong: dict) -> None:
+    net, x = network("lif", 5), spikes(5).numpy()
+    graph = ns.quantise(net, "loihi").to_graph()
+    entry = grids(graph)["lif2"]
+    full = {key: np.full_like(entry["scale"], value) if key == "scale" else value for key, value in wrong.items()}
+    grids(graph)["lif2"] = {**entry, **full} if wrong else {}
+    report, plain = ns.deploy(graph, x, "loihi"), ns.deploy(ns.to_graph(net), x, "loihi")
+    np.testing.assert_array_equal(report.spikes, plain.spikes)
+    told = [note["node"] for note in report.info["approximations"] if "chosen anew" in note["what"]]
+    assert told == ["lif2"] and ns.check(graph, "loihi") == []
+
+
+def test_a_target_that_does_not_say_how_it_rounds_leaves_its_name() -> None:
+    assert ns.quantise(network("lif", 6), "reference").to_graph().metadata["neurospin"]["quantisation"] == {
+        "target": "reference"
+    }

@@ -23,7 +23,7 @@ import numpy as np
 
 from hardware_targets.lava.setup import default_folder, interpreter
 from hardware_targets.loihi import limits
-from hardware_targets.loihi.compiler import CAUSES
+from hardware_targets.loihi.compiler import CAUSES, rounding
 from hardware_targets.loihi.emulator import Emulation
 from hardware_targets.loihi.program import Program, save
 from hardware_targets.loihi.target import Loihi, execute
@@ -96,6 +96,10 @@ class Lava:
     def only(self, causes: Iterable[str]) -> Loihi:
         """The same program with just these roundings, on the emulator: lava-nc has no fractions."""
         return Loihi(causes)
+
+    def rounding(self, graph: nir.NIRGraph, dt: float) -> dict[str, Any]:
+        """Scale of every neuron and exponents of its synapses; a graph whose metadata hold them is rounded so."""
+        return rounding(graph, dt)
 
     def check(self, graph: nir.NIRGraph) -> list[Problem]:
         """Every node, loop, reset and value that the chip cannot hold."""

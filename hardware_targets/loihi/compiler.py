@@ -10,8 +10,10 @@ import numpy as np
 
 from hardware_targets.loihi import limits, quantise
 from hardware_targets.loihi.program import Population, Program, Projection
+from hardware_targets.loihi.rewind import rewind
 from hardware_targets.loihi.wiring import Wire, Wiring, fold, node_shape
 from neurospin.errors import TargetError
+from neurospin.graph.contract import metadata
 from neurospin.graph.order import SPIKING
 
 Approximation = dict[str, Any]
@@ -44,11 +46,13 @@ def compile(graph: nir.NIRGraph, dt: float, causes: Iterable[str] = CAUSES) -> P
     acting = frozenset(causes)
     wiring = fold(graph, dt)
     depth = _depths(wiring)
+    recorded = _recorded(graph)
     populations, projections = [], []
     approximations: list[Approximation] = []
     for name, node in wiring.nodes.items():
         wires = [wire for wire in wiring.wires if wire.target == name]
-        population, synapses, notes = _population(name, node, wires, wiring.drive[name], depth, dt, acting)
+        grid = recorded.get(name)
+        population, synapses, notes = _population(name, node, wires, wiring.drive[name], depth, dt, acting, grid)
         populations.append(population)
         projections += synapses
         approximations += notes
@@ -57,6 +61,35 @@ def compile(graph: nir.NIRGraph, dt: float, causes: Iterable[str] = CAUSES) -> P
         tuple(populations), tuple(projections), tuple(approximations),
         whole="arithmetic" in acting, wound_back="start" in acting,
     )  # fmt: skip
+
+
+def rounding(graph: nir.NIRGraph, dt: float) -> dict[str, Any]:
+    """On what the weights of every population are rounded, as metadata; `compile` keeps to it where it finds it."""
+    wiring = fold(graph, dt)
+    depth, found, recorded = _depths(wiring), {}, _recorded(graph)
+    for name, node in wiring.nodes.items():
+        neuron = quantise.model(node, wiring.drive[name], dt)
+        matrices = [neuron.gain[:, None] * wire.matrix for wire in wiring.wires if wire.target == name]
+        given = recorded.get(name)
+        kept = given if given is not None and quantise.fits(neuron, matrices, depth[name], given) else None
+        grid = quantise.weights(neuron, matrices, depth[name], kept)[2]
+        found[name] = {"scale": grid.scale.copy(), "exponents": list(grid.exponents)}
+    return {"neurons": found}
+
+
+def _recorded(graph: nir.NIRGraph) -> dict[str, quantise.Grid]:
+    """The grids that the metadata tell for this chip; an entry that is none is left out."""
+    about = metadata(graph).get("quantisation")
+    found: dict[str, quantise.Grid] = {}
+    if not isinstance(about, dict) or about.get("target") not in ("loihi", "lava"):
+        return found
+    for name, told in (about.get("neurons") or {}).items():
+        try:
+            scale = np.asarray(told["scale"], np.float64)
+            found[name] = quantise.Grid(scale, tuple(int(exponent) for exponent in told["exponents"]))
+        except (TypeError, ValueError, LookupError):
+            found[name] = quantise.Grid(np.zeros(0), ())  # fits nothing, which is told
+    return found
 
 
 def _depths(wiring: Wiring) -> dict[str, int]:
@@ -94,10 +127,12 @@ def _population(
     depth: dict[str, int],
     dt: float,
     acting: frozenset[str],
+    grid: quantise.Grid | None,
 ) -> tuple[Population, list[Projection], list[Approximation]]:
     neuron = quantise.model(node, drive, dt)
     matrices = [neuron.gain[:, None] * wire.matrix for wire in wires]
-    scale, found = quantise.weights(neuron, matrices, depth[name])
+    stale = grid is not None and not quantise.fits(neuron, matrices, depth[name], grid)
+    scale, found, _ = quantise.weights(neuron, matrices, depth[name], None if stale else grid)
     if "decays" in acting:
         du, dv = quantise.decays(neuron)
     else:
@@ -119,7 +154,7 @@ def _population(
     u0, v0 = start_u, start_v
     if "start" in acting:
         ceiling = vth * (1 << limits.SHIFT)
-        u0, v0 = quantise.rewind(u0, v0, du, dv, mantissa * 2**exponent, ceiling, depth[name], whole=whole)
+        u0, v0 = rewind(u0, v0, du, dv, mantissa * 2**exponent, ceiling, depth[name], whole=whole)
     population = Population(
         name,
         node_shape(node),
@@ -149,6 +184,8 @@ def _population(
     if acting != frozenset(CAUSES):
         return population, projections, []  # part of a certificate, which tells sizes of its own
     notes += _neuron_notes(neuron, population, start_u, start_v)
+    if stale:
+        notes.append({"node": name, "what": "the recorded quantisation does not fit and was chosen anew", "size": 1})
     clips = quantise.reach(neuron, matrices).low * scale > limits.STATE
     if spiking and clips.any():
         what = "voltage stops where inhibition goes on, this many thresholds below the reset"

@@ -102,19 +102,38 @@ class Weights:
     exponent: int
 
 
-def weights(neuron: Model, matrices: list[np.ndarray], depth: int) -> tuple[np.ndarray, list[Weights]]:
+@dataclass(frozen=True)
+class Grid:
+    """On what the weights of one population are rounded; it settles all of their integers.
+
+    Attributes:
+        scale: integer steps per volt at which they are rounded, `(target,)`.
+        exponents: of every projection, in the order of the edges.
+    """
+
+    scale: np.ndarray
+    exponents: tuple[int, ...]
+
+
+def weights(
+    neuron: Model, matrices: list[np.ndarray], depth: int, grid: Grid | None = None
+) -> tuple[np.ndarray, list[Weights], Grid]:
     """Scale of every neuron, and the integers of every projection into the population.
 
     Args:
         neuron: the population.
         matrices: one `(target, source)` for each projection, in volts a step.
         depth: steps by which the population starts early.
+        grid: on what to round, one that `fits`; default, the best that is found.
 
     Returns:
-        The scale `(target,)` in integer steps per volt, and one `Weights` for each matrix.
+        The scale `(target,)` in integer steps per volt, one `Weights` for each matrix, and the grid.
     """
+    if grid is not None and matrices:
+        return (*_laid(neuron, matrices, grid)[:2], grid)
     if not matrices:
-        return _largest_scale(neuron, matrices, depth, HEADROOM), []
+        scale = _largest_scale(neuron, matrices, depth, HEADROOM) if grid is None else grid.scale
+        return scale.copy(), [], Grid(scale, ())
     parts = [*vars(neuron).values(), *matrices]
     key = hashlib.sha256(repr((depth, [m.shape for m in parts])).encode())
     for array in parts:
@@ -124,48 +143,78 @@ def weights(neuron: Model, matrices: list[np.ndarray], depth: int) -> tuple[np.n
         if len(_searched) >= SEARCHES:
             _searched.pop(next(iter(_searched)))
         _searched[name] = _searched_for(neuron, matrices, depth)
-    scale, found = _searched[name]
-    return scale.copy(), list(found)
+    scale, found, grid = _searched[name]
+    return scale.copy(), list(found), grid
+
+
+def fits(neuron: Model, matrices: list[np.ndarray], depth: int, grid: Grid) -> bool:
+    """Whether every register holds the population on a grid that was chosen elsewhere, perhaps for other weights."""
+    scale, (lowest, highest) = grid.scale, limits.WEIGHT_EXPONENT
+    if scale.shape != neuron.bias.shape or len(grid.exponents) != len(matrices):
+        return False
+    if not (np.isfinite(scale).all() and (scale > 0).all() and all(lowest <= e <= highest for e in grid.exponents)):
+        return False
+    least = min(headroom for headroom, _ in EXACT_HEADROOMS)
+    if (scale * MARGIN > _largest_scale(neuron, matrices, depth, least) * (1 + 1e-9)).any():
+        return False
+    for matrix, exponent in zip(matrices, grid.exponents, strict=True):
+        mixed = (matrix > 0).any() and (matrix < 0).any()
+        full = (limits.WEIGHT_SIGNED if mixed else limits.WEIGHT_ONE_SIGN) * 2.0 ** (exponent + limits.SHIFT)
+        if (np.abs(matrix).max(axis=1) * scale > full * (1 + 1e-9)).any():
+            return False
+    return True
 
 
 SEARCHES = 32
 """Populations whose scales are kept: a certificate compiles the same graph once for every cause."""
-_searched: dict[bytes, tuple[np.ndarray, list[Weights]]] = {}
+_searched: dict[bytes, tuple[np.ndarray, list[Weights], Grid]] = {}
 
 
-def _searched_for(neuron: Model, matrices: list[np.ndarray], depth: int) -> tuple[np.ndarray, list[Weights]]:
+def _searched_for(neuron: Model, matrices: list[np.ndarray], depth: int) -> tuple[np.ndarray, list[Weights], Grid]:
     for headroom, bits in EXACT_HEADROOMS:
         limit = _largest_scale(neuron, matrices, depth, headroom)
-        scale, found, error = _round(neuron, limit, matrices, lowest=0, bits=bits)
+        grid = _grid(neuron, limit, matrices, lowest=0, bits=bits)
+        scale, found, error = _laid(neuron, matrices, grid)
         if error < EXACT:
-            return scale, found
+            return scale, found, grid
     # a shift to the right cuts bits of every sum, which costs less than bits of weight
     limit = _largest_scale(neuron, matrices, depth, HEADROOM)
-    return _round(neuron, limit, matrices, lowest=limits.WEIGHT_EXPONENT[0])[:2]
+    grid = _grid(neuron, limit, matrices, lowest=limits.WEIGHT_EXPONENT[0])
+    return (*_laid(neuron, matrices, grid)[:2], grid)
 
 
-def _round(
-    neuron: Model, scale: np.ndarray, matrices: list[np.ndarray], lowest: int, bits: int = 0
-) -> tuple[np.ndarray, list[Weights], float]:
-    """Scale, integers and largest relative error; exponents `bits` below what the scale allows, and at least `lowest`."""
+def _steps(matrices: list[np.ndarray]) -> list[int]:
+    """Smallest difference of two weights: 2 where signs are mixed, whose lowest bit is lost to the sign."""
+    return [2 if (m > 0).any() and (m < 0).any() else 1 for m in matrices]
+
+
+def _grid(neuron: Model, scale: np.ndarray, matrices: list[np.ndarray], lowest: int, bits: int = 0) -> Grid:
+    """The best grid at most at this scale; exponents `bits` below what it allows, and at least `lowest`."""
     largest = [np.abs(m).max(axis=1) for m in matrices]
-    steps = [2 if (m > 0).any() and (m < 0).any() else 1 for m in matrices]
+    steps = _steps(matrices)
     tops = [limits.WEIGHT_SIGNED if step == 2 else limits.WEIGHT_ONE_SIGN for step in steps]
     exponents = []
     for top, big in zip(tops, largest, strict=True):
         exponents.append(max(_exponent(scale * big / top) - bits, lowest))
         full = top * 2.0 ** (exponents[-1] + limits.SHIFT)
         scale = np.minimum(scale, np.divide(full, big, out=np.full_like(scale, np.inf), where=big > 0))
-    units = [2.0 ** (exponent + limits.SHIFT) for exponent in exponents]
-    grids = [step * unit for step, unit in zip(steps, units, strict=True)]
-    scale, rounded = _fit(neuron, _search(neuron, scale, matrices, largest, grids), matrices, grids)
+    spacing = [step * 2.0 ** (exponent + limits.SHIFT) for step, exponent in zip(steps, exponents, strict=True)]
+    return Grid(_search(neuron, scale, matrices, largest, spacing), tuple(exponents))
+
+
+def _laid(neuron: Model, matrices: list[np.ndarray], grid: Grid) -> tuple[np.ndarray, list[Weights], float]:
+    """The scale that fits the rounded weights best, their integers, and their largest relative error."""
+    units = [2.0 ** (exponent + limits.SHIFT) for exponent in grid.exponents]
+    spacing = [step * unit for step, unit in zip(_steps(matrices), units, strict=True)]
+    scale, rounded = _fit(neuron, grid.scale, matrices, spacing)
     error = 0.0
-    for matrix, big, integers in zip(matrices, largest, rounded, strict=True):
+    for matrix, integers in zip(matrices, rounded, strict=True):
+        big = np.abs(matrix).max(axis=1)
         off = np.abs(integers / scale[:, None] - matrix).max(axis=1)
         error = max(error, float(np.divide(off, big, out=np.zeros_like(off), where=big > 0).max()))
     found = [
         Weights(np.rint(r / unit).astype(np.int16), exponent)
-        for r, unit, exponent in zip(rounded, units, exponents, strict=True)
+        for r, unit, exponent in zip(rounded, units, grid.exponents, strict=True)
     ]
     return scale, found, error
 
@@ -309,48 +358,3 @@ def _fit(
     shared = sum((r * m).sum(axis=1) for r, m in zip(rounded, matrices, strict=True))
     fitted = np.divide(shared, power, out=scale.copy(), where=power > 0)
     return np.where(fitted > 0, fitted, scale), rounded
-
-
-def preimage(value: np.ndarray, factor: np.ndarray) -> np.ndarray:
-    """The smallest integer whose product with `factor / 4096`, cut towards zero, is `value`; 0 for a factor of 0."""
-    size = -(-np.abs(value) * limits.DECAY_ONE // np.maximum(factor, 1))
-    return np.where(factor > 0, np.sign(value) * size, 0)
-
-
-def _undone(value: np.ndarray, factor: np.ndarray) -> np.ndarray:
-    """What a decay by `factor / 4096` makes `value` of; 0 for a factor of 0."""
-    return np.divide(limits.DECAY_ONE * value, factor, out=np.zeros(value.shape), where=factor > 0)
-
-
-def rewind(
-    u: np.ndarray,
-    v: np.ndarray,
-    du: np.ndarray,
-    dv: np.ndarray,
-    bias: np.ndarray,
-    ceiling: np.ndarray,
-    steps: int,
-    *,
-    whole: bool = True,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The state from which `steps` steps without input lead exactly to `(u, v)`, within the registers.
-
-    Args:
-        u: current wanted before the first step of the graph.
-        v: voltage wanted then.
-        du: register of the current's decay.
-        dv: register of the voltage's decay.
-        bias: added in each step.
-        ceiling: voltage above which the neuron spikes; the way back stays below it.
-        steps: how many steps.
-        whole: whether the chip cuts; otherwise its decays are divisions, and there are no registers.
-    """
-    for _ in range(steps):
-        v = np.minimum(v, ceiling)
-        if not whole:
-            v = _undone(v - u - bias, limits.DECAY_ONE - dv)
-            u = _undone(u, limits.DECAY_ONE - du - 1)
-            continue
-        v = np.clip(preimage(v - u - bias, limits.DECAY_ONE - dv), -limits.STATE, limits.STATE)
-        u = np.clip(preimage(u, limits.DECAY_ONE - du - 1), -limits.STATE, limits.STATE)
-    return u, v

@@ -9,7 +9,7 @@ import nir
 import numpy as np
 
 from hardware_targets.loihi import cores, limits
-from hardware_targets.loihi.compiler import CAUSES, compile
+from hardware_targets.loihi.compiler import CAUSES, compile, rounding
 from hardware_targets.loihi.emulator import Emulation
 from hardware_targets.loihi.emulator import run as emulate
 from hardware_targets.loihi.program import Program
@@ -43,6 +43,10 @@ class Loihi:
     def check(self, graph: nir.NIRGraph) -> list[Problem]:
         """Every node, loop, reset and value that the chip cannot hold."""
         return limits.check(graph)
+
+    def rounding(self, graph: nir.NIRGraph, dt: float) -> dict[str, Any]:
+        """Scale of every neuron and exponents of its synapses; a graph whose metadata hold them is rounded so."""
+        return rounding(graph, dt)
 
     def run(
         self, graph: nir.NIRGraph, spikes: np.ndarray, *, dt: float, seed: int = 0, record: Iterable[str] = ()

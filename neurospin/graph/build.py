@@ -66,12 +66,14 @@ def to_graph(network: Network) -> nir.NIRGraph:
     }
     rest: dict[str, Any] = {}
     if origin is not None:
-        for name, node in nodes.items():
-            if name in origin.nodes:
-                _restore(node, origin.written.get(name), origin.nodes[name])
+        kept = [
+            name in origin.nodes and _restore(node, origin.written.get(name), origin.nodes[name])
+            for name, node in nodes.items()
+        ]
         groups = {name: dict(origin.groups.get(name, {})) for name in groups}
         rest = origin.metadata
-        unknown = {k: v for k, v in rest.get(KEY, {}).items() if k not in ("neurons", "weights")}
+        dropped = {"neurons", "weights", *(() if all(kept) else ("quantisation",))}  # it was that of other weights
+        unknown = {k: v for k, v in rest.get(KEY, {}).items() if k not in dropped}
         about = {**unknown, **about}
     graph = nest(nodes, list(network.edges), groups)
     graph.metadata = {**rest, KEY: about}
@@ -151,8 +153,9 @@ def _written(network: Network, scheme: str = "euler") -> dict[str, nir.NIRNode]:
     return nodes
 
 
-def _restore(node: nir.NIRNode, then: nir.NIRNode | None, original: nir.NIRNode) -> None:
-    """Give a node the very values of the graph that it came from, where they have not changed since."""
+def _restore(node: nir.NIRNode, then: nir.NIRNode | None, original: nir.NIRNode) -> bool:
+    """Give a node the very values of the graph that it came from, where they have not changed; whether none has."""
+    same = True
     node.metadata = dict(original.metadata or {})
     for field in fields(node):
         if field.name in ("input_type", "output_type", "metadata") or not hasattr(original, field.name):
@@ -160,6 +163,9 @@ def _restore(node: nir.NIRNode, then: nir.NIRNode | None, original: nir.NIRNode)
         now = getattr(node, field.name)
         if then is not None and np.array_equal(now, getattr(then, field.name)):
             setattr(node, field.name, getattr(original, field.name))
+        else:
+            same = False
+    return same
 
 
 def _reset(network: Network) -> str:

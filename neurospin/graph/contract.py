@@ -10,6 +10,7 @@ metadata under one key, every entry optional::
         "reset": "value",       # or "subtract": of every spiking node that has no entry of its own
         "neurons": {NAME: {"reset": …, "refractory": seconds, "surrogate": {"kind": …, …}}},
         "weights": {NAME: {"kind": "binary" or "levels", …, "scale": …, "hidden": stored values}},
+        "quantisation": {"target": NAME, …},    # how a target rounded the graph while it was trained
     }
 
 Names are those of the flat graph: a node of a nested graph is `outer.inner`. Where a network mixes
