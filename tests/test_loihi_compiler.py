@@ -11,6 +11,7 @@ import pytest
 
 from hardware_targets.loihi import limits
 from hardware_targets.loihi.compiler import compile
+from hardware_targets.loihi.rewind import preimage, rewind
 from neurospin.errors import TargetError
 
 DT = 1e-3
