@@ -1,7 +1,7 @@
 """Learning on the devices: a rule asks for changes, a scheme turns them into pulses, physics does the rest.
 
 Storages here are what `neurospin.plasticity.OnDevice` takes: `BinarySynapses` of magnetic tunnel junctions, and
-`LevelSynapses` of groups of devices with levels. Schemes are how pulses are chosen: `Sign`, `Stochastic`, `Verify`.
+`groups.LevelSynapses` of groups of devices with levels. Schemes are how pulses are chosen: `Sign`, `Stochastic`, `Verify`.
 
 **The hidden value as a barrier.** A rule without metaplasticity asks a binary synapse of sign s for a change D of its
 hidden value. Against s, a state pulse is given that flips a fresh junction with the probability m |D|. Along s, a
@@ -140,10 +140,16 @@ class Synapses(ABC):
         """Fresh devices, programmed with reads; values that cannot be reached are left as near as they came."""
         memory = self.device.initial(self._shape(tuple(wanted.shape)), generator)
         memory["ledger"] = torch.zeros(len(COUNTED), dtype=torch.float64)
-        return self._programmed({**memory, **self._outside(wanted)}, wanted, generator, rounds=32)
+        memory.update(self._outside(wanted))
+        return self._programmed(memory, wanted, generator, self._rounds)
 
     def _outside(self, wanted: Tensor) -> State:
         return {"wanted": wanted.clone()} if self.scheme.verified else {}
+
+    @property
+    @abstractmethod
+    def _rounds(self) -> int:
+        """Most pulses per device when fresh ones are programmed."""
 
     def _programmed(self, memory: State, wanted: Tensor, generator: torch.Generator, rounds: int) -> State:
         for _ in range(rounds):
@@ -285,6 +291,10 @@ class BinarySynapses(Synapses):
         high, low = 1 / self.device.r_p, 1 / (self.device.r_p * (1 + self.device.tmr))
         return self.device.read_variance(memory) / ((high - low) / 2) ** 2
 
+    @property
+    def _rounds(self) -> int:
+        return 32
+
     def _shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return shape
 
@@ -307,3 +317,15 @@ class BinarySynapses(Synapses):
             back = Pulse(0.0, 0.0, self.gate_volts[1], 10 * self.gate_seconds)
             memory = self._pulse(memory, flipped, back, generator)
         return memory
+
+
+def years(cycles: float, endurance: float, updates: int, per_second: float = 1.0) -> float:
+    """Years until the most used device has used up its cycles, learning on as it did.
+
+    Args:
+        cycles: of the most used device.
+        endurance: rated cycles.
+        updates: requests in which it used them.
+        per_second: requests per second of the learner, default 1.
+    """
+    return math.inf if cycles == 0 else endurance / cycles * updates / per_second / YEAR

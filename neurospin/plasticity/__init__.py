@@ -23,3 +23,4 @@ from neurospin.plasticity.rule import Rule as Rule
 from neurospin.plasticity.si import SI as SI
 from neurospin.plasticity.storage import OnDevice as OnDevice
 from neurospin.plasticity.storage import Storage as Storage
+from neurospin.plasticity.storage import Through as Through

@@ -12,6 +12,7 @@ from torch import Tensor
 from neurospin.plasticity.levels import Levels, generator_for
 from neurospin.plasticity.rule import Rule, check
 from neurospin.plasticity.sampled import Params
+from neurospin.plasticity.storage import Memory, Storage
 
 
 class ProbabilisticMetaplasticity(Rule):
@@ -40,6 +41,8 @@ class ProbabilisticMetaplasticity(Rule):
         write_noise: standard deviation per write in units of the spacing, default 0.
         devices: per synapse, default 1.
         seed: of the draws.
+        storage: device models that hold the weights, in place of `levels`, `bound`, `write_noise` and `devices`; a move is
+            a request of one step.
     """
 
     citation = "Zohora et al., Scientific Reports, 2024, doi:10.1038/s41598-024-78290-w"
@@ -58,6 +61,7 @@ class ProbabilisticMetaplasticity(Rule):
         write_noise: float = 0.0,
         devices: int = 1,
         seed: int = 0,
+        storage: Storage | None = None,
     ) -> None:
         check(
             "ProbabilisticMetaplasticity", threshold=(threshold, 0, math.inf), growth=(growth, 0, math.inf),
@@ -66,20 +70,23 @@ class ProbabilisticMetaplasticity(Rule):
         super().__init__(params, {"threshold": threshold, "growth": growth, "cap": cap, "activity": activity})
         self.levels = Levels(levels, bound, write_noise)
         self.devices = devices
+        self.storage = storage
+        self.memories: list[Memory] = []
         self.generator = generator_for(self.param_groups, seed)
-        self.state_bits_per_synapse = devices * self.levels.bits + 64  # and A and m
+        self.state_bits_per_synapse = (storage.bits if storage else devices * self.levels.bits) + 64  # and A and m
         with torch.no_grad():
             for p in self.parameters():
+                kept = {name: torch.zeros_like(p) for name in ("gathered", "m", "writes")}
+                self.state[p].update(kept)
+                if storage is not None:
+                    self.memories.append(storage.place(p.detach().clone(), self.generator))
+                    p.copy_(storage.acting(self.memories[-1]))
+                    continue
                 lowest = torch.full((devices, *p.shape), -bound, dtype=p.dtype, device=p.device)
                 wanted = p.detach().clamp(-bound, bound).expand(devices, *p.shape)
-                self.state[p].update(
-                    device=self.levels.request(lowest, wanted, self.generator),
-                    gathered=torch.zeros_like(p),
-                    m=torch.zeros_like(p),
-                    turn=torch.zeros_like(p),
-                    writes=torch.zeros_like(p),
-                )
-                p.copy_(self.state[p]["device"].mean(0))
+                device = self.levels.request(lowest, wanted, self.generator)
+                self.state[p].update(device=device, turn=torch.zeros_like(p))
+                p.copy_(device.mean(0))
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -88,33 +95,40 @@ class ProbabilisticMetaplasticity(Rule):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        at = 0
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is not None:
-                    self._update(p, p.grad, group)
+                    self._update(p, p.grad, group, at)
+                at += 1
         return loss
 
-    def _update(self, p: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+    def _update(self, p: Tensor, gradient: Tensor, group: dict[str, Any], at: int) -> None:
         state = self.state[p]
         state["gathered"] += gradient
         asks = state["gathered"].abs() > group["threshold"]
         draw = torch.rand(p.shape, generator=self.generator, device=p.device, dtype=p.dtype)
         moves = asks & (draw < (-state["m"] * p.abs()).exp())
         by = torch.where(moves, -state["gathered"].sign(), 0.0)
-        number = torch.arange(self.devices, device=p.device).view(-1, *([1] * p.dim()))
-        its_turn = number == state["turn"]
-        state["device"] = self.levels.move(state["device"], by * its_turn, self.generator)
-        state["turn"] = torch.where(moves, (state["turn"] + 1) % self.devices, state["turn"])
         state["writes"] += moves
         state["gathered"].masked_fill_(asks, 0.0)
         active = gradient.abs() > group["activity"]
         state["m"] = (state["m"] + active * group["growth"]).clamp(max=group["cap"])
+        if self.storage is not None:
+            self.memories[at] = self.storage.request(self.memories[at], by * self.storage.step, self.generator)
+            p.copy_(self.storage.acting(self.memories[at]))
+            return
+        number = torch.arange(self.devices, device=p.device).view(-1, *([1] * p.dim()))
+        its_turn = number == state["turn"]
+        state["device"] = self.levels.move(state["device"], by * its_turn, self.generator)
+        state["turn"] = torch.where(moves, (state["turn"] + 1) % self.devices, state["turn"])
         p.copy_(state["device"].mean(0))
 
     def extra_state(self) -> dict[str, Any]:
-        """Where the generator stands."""
-        return {"generator": self.generator.get_state()}
+        """Where the generator stands, and what a storage keeps."""
+        return {"generator": self.generator.get_state(), "memories": list(self.memories)}
 
     def load_extra_state(self, extra: dict[str, Any]) -> None:
         """Take back what `extra_state` gave."""
         self.generator.set_state(extra["generator"])
+        self.memories = [dict(memory) for memory in extra["memories"]]

@@ -52,7 +52,7 @@ def kind(name: str, settings: Mapping[str, Any] | None = None, where: str = "rul
     """
     if name not in RULES:
         raise unknown_name(where, name, RULES, "rule")
-    known = [n for n in inspect.signature(RULES[name]).parameters if n not in ("params", "base")]
+    known = [n for n in inspect.signature(RULES[name]).parameters if n not in ("params", "base", "storage")]
     for setting in settings or {}:
         if setting not in known:
             raise unknown_name(f"{where} {name}", setting, known, "setting")

@@ -54,6 +54,10 @@ class Storage(Protocol):
         """After the pulses that a wanted change of the value causes; what comes of them is the devices' affair."""
         ...
 
+    def relax(self, memory: Memory, seconds: float, generator: torch.Generator) -> Memory:
+        """After a time without pulses."""
+        ...
+
 
 class OnDevice(Around):
     """Any rule or optimizer whose values live on devices: its steps are requests.
@@ -119,13 +123,19 @@ class OnDevice(Around):
             with torch.no_grad():
                 self._show()
 
+    @torch.no_grad()
+    def wait(self, seconds: float) -> None:
+        """Let the devices age without pulses."""
+        self.memories = [self.storage.relax(memory, seconds, self.generator) for memory in self.memories]
+        self._show()
+
     def _show(self) -> None:
         for p, memory in zip(self.parameters(), self.memories, strict=True):
             p.copy_(self.storage.acting(memory))
 
     def extra_state(self) -> dict[str, Any]:
         """The base's state, what the devices keep, and where the generator stands."""
-        return {**super().extra_state(), "memories": self.memories, "generator": self.generator.get_state()}
+        return {**super().extra_state(), "memories": list(self.memories), "generator": self.generator.get_state()}
 
     def load_extra_state(self, extra: dict[str, Any]) -> None:
         """Take back what `extra_state` gave; the parameters show it."""
@@ -134,3 +144,58 @@ class OnDevice(Around):
         self.generator.set_state(extra["generator"])
         with torch.no_grad():
             self._show()
+
+
+class Through(Around):
+    """Hardware-aware training: the loss sees every parameter through a channel, the step changes the exact one.
+
+    Inside `sampling` a parameter is what the channel makes of it, drawn anew each time; gradients are taken there and
+    passed on unchanged (straight-through).
+
+    Source: noise injection: Joshi et al., Nature Communications 11:2473, 2020, doi:10.1038/s41467-020-16108-9.
+
+    Args:
+        base: the optimizer or rule.
+        channel: of a parameter and a generator; `hardware_targets.crossbar.compensation.Chip` is one.
+        seed: of the channel.
+    """
+
+    citation = "Joshi et al., Nature Communications 11:2473, 2020, doi:10.1038/s41467-020-16108-9"
+    needs_task_boundaries = False
+    needs_task_id = False
+
+    def __init__(
+        self, base: torch.optim.Optimizer, channel: Callable[[Tensor, torch.Generator], Tensor], seed: int = 0
+    ) -> None:
+        super().__init__(base)
+        if self.samples > 1:
+            raise InputError("Through.base", "a rule that does not draw its weights", type(base).__name__, "use Adam")
+        self.channel = channel
+        self.generator = generator_for(self.param_groups, seed)
+
+    def around_step(self, take: Callable[[], None]) -> None:
+        """The base's step."""
+        take()
+
+    @contextmanager
+    def sampling(self) -> Iterator[None]:
+        """Inside, the parameters are what the channel makes of them."""
+        with torch.no_grad():
+            exact = [p.detach().clone() for p in self.parameters()]
+            for p in self.parameters():
+                p.copy_(self.channel(p.detach(), self.generator))
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for p, value in zip(self.parameters(), exact, strict=True):
+                    p.copy_(value)
+
+    def extra_state(self) -> dict[str, Any]:
+        """The base's state, and where the generator stands."""
+        return {**super().extra_state(), "generator": self.generator.get_state()}
+
+    def load_extra_state(self, extra: dict[str, Any]) -> None:
+        """Take back what `extra_state` gave."""
+        super().load_extra_state(extra)
+        self.generator.set_state(extra["generator"])

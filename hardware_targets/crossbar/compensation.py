@@ -1,0 +1,107 @@
+"""What can be done about a chip that is not exact: gains of its columns, conductances that allow for the wires, training
+with the chip in the loop.
+
+`Chip` is the channel of `neurospin.plasticity.Through`: training then sees weights as an array would hold them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from hardware_targets.crossbar.array import Array, Wiring
+from hardware_targets.crossbar.devices import BoundedLinear, Device
+from neurospin.errors import InputError
+
+
+def effective(array: Array) -> Tensor:
+    """The matrix `(out, in)` that an array multiplies by, converters and noise apart; digits are added."""
+    row_tiles = array.operator.unflatten(0, (-1, array.slices)).sum(1)
+    return row_tiles.flatten(0, 1)[-array.inputs :].mT.contiguous()
+
+
+@dataclass(frozen=True)
+class Gains:
+    """One digital factor per column after the converters.
+
+    Attributes:
+        gain: `(out,)`.
+        before, after: error of the chip's outputs, root mean square over that of the wanted ones, without and with it.
+    """
+
+    gain: Tensor
+    before: float
+    after: float
+
+
+def column_gains(chip: Callable[[Tensor], Tensor], wanted: Tensor, x: Tensor) -> Gains:
+    """Calibrate a chip in the loop: the least-squares factor of each column, `g = ⟨y, ŷ⟩ / ⟨ŷ, ŷ⟩`.
+
+    Args:
+        chip: `(samples, in)` to `(samples, out)`, for example an `Array`.
+        wanted: the weights that it should have, `(out, in)`.
+        x: sample inputs `(samples, in)`.
+
+    Raises:
+        InputError: outputs of another shape, or that are not finite.
+    """
+    exact, got = torch.nn.functional.linear(x, wanted), chip(x)
+    if got.shape != exact.shape or not bool(torch.isfinite(got).all()):
+        where = f"finite outputs {tuple(exact.shape)}"
+        raise InputError("column_gains", where, f"{tuple(got.shape)}", "give weights and inputs of this chip")
+    power = got.square().sum(0)
+    gain = torch.where(power > 0, (exact * got).sum(0) / power.clamp(min=1e-300), torch.ones_like(power))
+    size = exact.square().mean().sqrt().clamp(min=1e-30)
+    before, after = ((y - exact).square().mean().sqrt() / size for y in (got, got * gain))
+    return Gains(gain, float(before), float(after))
+
+
+def predistort(array: Array, wanted: Tensor, rounds: int = 10) -> float:
+    """Program an array so that its matrix, wires and all, comes near the wanted one: `W ← W + (wanted − effective)`.
+
+    Weights beyond the range of the array stay at its end: an array whose wires take more than the head room of its
+    range cannot be mended so; give it head room by making it for larger weights.
+
+    Returns:
+        Error of the matrix, root mean square over that of the wanted one.
+    """
+    aim, best = wanted.clone(), float("inf")
+    size = float(wanted.square().mean().sqrt()) or 1.0
+    kept = aim
+    for _ in range(rounds):
+        array.program(aim)
+        rest = wanted - effective(array)
+        error = float(rest.square().mean().sqrt()) / size
+        if error < best:
+            best, kept = error, aim
+        aim = (aim + rest).clamp(-array.largest, array.largest)
+    array.program(kept)
+    return best
+
+
+@dataclass(frozen=True)
+class Chip:
+    """Weights as a fresh array would hold them: programming errors and wires; a channel for `neurospin.plasticity.Through`.
+
+    Attributes:
+        device: of every crosspoint, default `BoundedLinear()`.
+        wiring: default none.
+        rows, columns: of a tile, default 256.
+    """
+
+    device: Device = field(default_factory=BoundedLinear)
+    wiring: Wiring | None = None
+    rows: int = 256
+    columns: int = 256
+
+    def __call__(self, weight: Tensor, generator: torch.Generator) -> Tensor:
+        """The matrix that acts, `(out, in)`; vectors (biases) are digital and stay."""
+        if weight.ndim != 2:
+            return weight
+        array = Array(
+            weight.detach(), self.device, generator, rows=self.rows, columns=self.columns, wiring=self.wiring, adc_bits=None
+        )  # fmt: skip
+        return effective(array).to(weight.dtype)
