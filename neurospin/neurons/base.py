@@ -7,6 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from operator import is_
 from typing import Any, ClassVar, Self
 
 import nir
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from neurospin.errors import GraphError, InputError, unknown_name
 from neurospin.scan import Dynamics, Scan, membrane, scan
+from neurospin.scan.pool import zeros
 from neurospin.scan.spec import coefficients, plain
 from neurospin.surrogate import Surrogate
 from neurospin.types import Spikes, State
@@ -58,7 +60,7 @@ class Neuron(nn.Module, ABC):
         self.size = (size,) if isinstance(size, int) else tuple(size)
         self.learn = tuple(learn)
         self.dt: float | None = None
-        self._known: tuple[tuple[Any, ...], Dynamics] | None = None
+        self._known: _Known | None = None
         self._names = tuple(values)
         for name in self.learn:
             if name not in values:
@@ -154,20 +156,19 @@ class Neuron(nn.Module, ABC):
 
     def _dynamics(self) -> Dynamics:
         """`dynamics()`, kept as long as every constant has the same value: most neurons never change."""
-        fixed = list(self._buffers.values())
-        if self.learn or not plain(self._buffers[self._names[0]]) or not all(
-            type(value) is Tensor and value.dtype == torch.float32 and value.is_cpu and not value.requires_grad
-            for value in fixed
-        ):  # fmt: skip
+        fixed = [value for value in self._buffers.values() if value is not None]
+        if self.learn or not plain(fixed[0]) or any([value.requires_grad for value in fixed]):
             return self.dynamics()
-        options = self.dt, self.reset, self.reset_delay, self.reset_gradient, self.surrogate
-        key = (*options, *(value.numpy().tobytes() for value in fixed if value is not None))
-        if self._known is None or self._known[0] != key:
-            with torch.inference_mode(False), torch.no_grad():
-                dynamics = self.dynamics()
-                object.__setattr__(dynamics, "packed", coefficients(dynamics, self.size))
-            self._known = key, dynamics
-        return self._known[1]
+        options = (self.dt, self.reset, self.reset_delay, self.reset_gradient, self.surrogate)
+        if self._known is not None and self._known.holds(options, fixed):
+            return self._known.dynamics
+        if not all(type(value) is Tensor and value.dtype == torch.float32 and value.is_cpu for value in fixed):
+            return self.dynamics()
+        with torch.inference_mode(False), torch.no_grad():
+            dynamics = self.dynamics()
+            object.__setattr__(dynamics, "packed", coefficients(dynamics, self.size))
+        self._known = _Known(options, fixed, dynamics)
+        return dynamics
 
     def to_nir(self, dt: float) -> nir.NIRNode:
         """The NIR node of this block.
@@ -207,14 +208,17 @@ class Neuron(nn.Module, ABC):
                 str(tuple(current.shape)),
                 "put time first, then batch",
             )
-        before = self.initial(current.shape[1])
+        dynamics, batch = self._dynamics(), current.shape[1]
         if state is not None:
-            shapes = [tuple(part.shape) for part in state]
-            if shapes != [tuple(part.shape) for part in before]:
-                expected = f"{len(before)} of shape {tuple(before[0].shape)}"
+            shapes, wanted = [tuple(part.shape) for part in state], (batch, *self.size)
+            if shapes != [wanted] * dynamics.states:
+                expected = f"{dynamics.states} of shape {wanted}"
                 raise InputError(f"{type(self).__name__}.state", expected, str(shapes), "give the state of this neuron")
-            before = state
-        return scan(current, before, self._dynamics(), voltage=voltage, memory=self.memory)
+        elif dynamics.packed is None:
+            state = self.initial(batch)
+        else:
+            state = (zeros((batch, *self.size)),) * dynamics.states
+        return scan(current, state, dynamics, voltage=voltage, memory=self.memory)
 
     def forward(self, current: Spikes, state: State | None = None) -> tuple[Tensor, State]:
         """Output `(time, batch, *neuron)` and the state after the last step; `None` is a fresh state."""
@@ -233,6 +237,29 @@ class Neuron(nn.Module, ABC):
         """Size and constants in one line."""
         numbers = ", ".join(f"{k}={float(v.detach().mean()):g}" for k, v in self.constants().items())
         return f"{self.size}, {numbers}"
+
+
+class _Known:
+    """Coefficients, and what they follow from; a copy of it is none."""
+
+    def __init__(self, options: tuple[Any, ...], fixed: list[Tensor], dynamics: Dynamics) -> None:
+        self.options, self.dynamics = options, dynamics
+        self.fixed, self.places = fixed, [value.data_ptr() for value in fixed]
+        self.arrays = [value.numpy() for value in fixed]
+        self.bytes = [array.tobytes() for array in self.arrays]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(None), ()
+
+    def holds(self, options: tuple[Any, ...], fixed: list[Tensor]) -> bool:
+        """Whether the options are equal, and the constants the same tensors with the same values."""
+        return (
+            self.options == options
+            and len(self.fixed) == len(fixed)
+            and all(map(is_, self.fixed, fixed))
+            and self.places == [value.data_ptr() for value in fixed]  # not `value.data = other`
+            and self.bytes == [array.tobytes() for array in self.arrays]
+        )
 
 
 def nir_names(node: type[nir.NIRNode]) -> dict[str, str]:

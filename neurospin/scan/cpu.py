@@ -173,11 +173,12 @@ def forward_kernel(spec: Spec, shared: bool, save: int) -> Callable[..., None]:
 def backward_kernel(spec: Spec, shared: bool, half: bool, voltage: bool) -> Callable[..., None]:
     """The backward loop over the columns `first` to `last`; what the forward loop saved starts at column `origin`.
 
-    `half`: the kept voltages are upper halves; `voltage`: there is a gradient of the voltages.
+    `half`: the kept voltages are upper halves; `voltage`: there is a gradient of the voltages. Voltages kept as
+    float32 are overwritten by the gradient of the input: `gx` and `kept` are one array then.
     """
     spiking, value, delayed, through = spec.spiking, spec.value, spec.delayed, spec.through
     synapse, adapt, refractory, learn, shape = spec.synapse, spec.adapt, spec.refractory, spec.learn, spec.shape
-    rerun = spec.rerun
+    rerun, over = spec.rerun, spec.stored and not half
     exact = not (half or adapt or refractory or delayed)
 
     @numba.njit(**OPTIONS)
@@ -215,7 +216,9 @@ def backward_kernel(spec: Spec, shared: bool, half: bool, voltage: bool) -> Call
                     gslow, gweight = gp[SYNAPSE_DECAY, b, lo:hi], gp[SYNAPSE_GAIN, b, lo:hi]
                     gfade, grise = gp[ADAPT_DECAY, b, lo:hi], gp[ADAPTATION, b, lo:hi]
                 for t in range(steps - 1, -1, -1):
-                    gst, gxt = gs[t, b, lo:hi], gx[t, b, lo:hi]
+                    gst = gs[t, b, lo:hi]
+                    if not over:
+                        gxt = gx[t, b, lo:hi]
                     if voltage:
                         gvt = gv[t, b, lo:hi]
                     q = max(t - 1, 0)
@@ -353,7 +356,10 @@ def backward_kernel(spec: Spec, shared: bool, half: bool, voltage: bool) -> Call
                                 gslow[j] += g * cp[j]
                                 gweight[j] += g * xt[j]
                             g = weight * g
-                        gxt[j] = g
+                        if over:
+                            ut[j] = g
+                        else:
+                            gxt[j] = g
                 gv0[b, lo:hi] = lam[:w]
                 if synapse:
                     gi0[b, lo:hi] = carry[:w]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, lru_cache
 from itertools import pairwise
@@ -31,14 +31,13 @@ def _backward(spec: Spec, shared: bool, half: bool, voltage: bool) -> Callable[.
     return cpu.backward_kernel(spec._replace(voltage=False), shared, half, voltage)
 
 
-def _columns(x: Tensor, p: Tensor) -> tuple[tuple[int, int, int], Tensor]:
+def _axes(steps: int, batch: int, neurons: int, p: Tensor) -> tuple[tuple[int, int, int], np.ndarray]:
     """The axes that the kernels see: batch and neuron are one where coefficients are shared or neurons few."""
-    steps, batch, neurons = x.shape
     if p.shape[1] == 1:
-        return (steps, 1, batch * neurons), p
+        return (steps, 1, batch * neurons), p.numpy()
     if neurons < NARROW:
-        return (steps, 1, batch * neurons), p.repeat(1, batch)
-    return (steps, batch, neurons), p
+        return (steps, 1, batch * neurons), p.repeat(1, batch).numpy()
+    return (steps, batch, neurons), _array(p, tuple(p.shape))
 
 
 def _array(tensor: Tensor | None, shape: tuple[int, ...]) -> np.ndarray:
@@ -48,16 +47,17 @@ def _array(tensor: Tensor | None, shape: tuple[int, ...]) -> np.ndarray:
         tensor = tensor.contiguous()
     if tensor.dtype == torch.bfloat16:
         return tensor.view(torch.int16).numpy().view(np.uint16).reshape(shape)
-    array = tensor.numpy()
-    return array if array.shape == shape else array.reshape(shape)
+    return tensor.numpy().reshape(shape)
 
 
-def _states(spec: Spec, states: list[Tensor] | None) -> list[Tensor | None]:
-    """Synaptic current, adaptation, refractory steps and voltage, with `None` where there is none."""
-    if states is None:
-        return [None] * 4
+def _states(spec: Spec, states: Sequence[Tensor], flat: tuple[int, ...]) -> list[np.ndarray]:
+    """Synaptic current, adaptation, refractory steps and voltage, with a placeholder where there is none."""
+    if len(states) == 1:
+        return [_NONE[2], _NONE[2], _NONE[2], _array(states[0], flat)]
     given = iter(states)
-    return [next(given) if has else None for has in (spec.synapse, spec.adapt, spec.refractory, True)]
+    return [
+        _array(next(given), flat) if has else _NONE[2] for has in (spec.synapse, spec.adapt, spec.refractory, True)
+    ]
 
 
 @lru_cache(maxsize=1)
@@ -76,53 +76,59 @@ def _split(work: Callable[[int, int], None], columns: int, elements: int) -> Non
         done.result()
 
 
-def forward(x: Tensor, p: Tensor, states: list[Tensor], spec: Spec) -> list[Tensor]:
+def forward(x: Tensor, p: Tensor, states: Sequence[Tensor], spec: Spec) -> list[Tensor]:
     """See `neurospin.scan.fused.scan_forward`."""
-    steps, batch, neurons = x.shape
-    out = pool.empty((steps, batch, neurons))
-    ends = [torch.empty((batch, neurons)) for _ in states]
-    volt = pool.empty((steps, batch, neurons)) if spec.voltage else None
-    save = 0 if not spec.stored else (2 if MEMORY[spec.memory] == "bfloat16" else 1)
-    kept = pool.empty((steps, batch, neurons), torch.bfloat16 if save == 2 else torch.float32) if save else None
+    size = steps, batch, neurons = x.shape
+    out = pool.empty(size)
+    made = [out, *[torch.empty((batch, neurons)) for _ in states]]
+    ends, volt, kept, save = made[1:], None, None, 0
+    if spec.voltage:
+        made.append(volt := pool.empty(size))
+    if spec.stored:
+        save = 2 if MEMORY[spec.memory] == "bfloat16" else 1
+        made.append(kept := pool.empty(size, torch.bfloat16 if save == 2 else torch.float32))
     if x.numel():
-        shape, p = _columns(x, p)
+        shape, pn = _axes(steps, batch, neurons, p)
         flat = shape[1:]
-        kernel = _forward(spec, p.shape[1] == 1, save)
-        given = (_array(x, shape), _array(p, tuple(p.shape)), *(_array(s, flat) for s in _states(spec, states)))
-        made = (
-            _array(out, shape), _array(volt, shape), _array(kept, shape), _NONE[3], _NONE[3], _NONE[3],
-            *(_array(s, flat) for s in _states(spec, ends)),
+        kernel = _forward(spec, pn.shape[1] == 1, save)
+        arrays = (
+            _array(x, shape), pn, *_states(spec, states, flat), _array(out, shape), _array(volt, shape),
+            _array(kept, shape), _NONE[3], _NONE[3], _NONE[3], *_states(spec, ends, flat),
         )  # fmt: skip
-        _split(lambda first, last: kernel(*given, *made, first, last, 0), shape[2], x.numel())
-    return [out, *ends, *(t for t in (volt, kept) if t is not None)]
+        _split(lambda first, last: kernel(*arrays, first, last, 0), shape[2], x.numel())
+    return made
 
 
 def backward(
-    x: Tensor | None, p: Tensor, states: list[Tensor], out: Tensor, kept: Tensor | None, slope: float,
-    gs: Tensor, gv: Tensor | None, gends: list[Tensor], spec: Spec,
+    x: Tensor | None, p: Tensor, states: Sequence[Tensor], out: Tensor, kept: Tensor | None, slope: float,
+    gs: Tensor, gv: Tensor | None, gends: Sequence[Tensor], spec: Spec, last: bool = False,
 ) -> list[Tensor]:  # fmt: skip
-    """See `neurospin.scan.fused.scan_backward`."""
-    steps, batch, neurons = out.shape
-    gx = pool.empty((steps, batch, neurons))
-    gp = torch.zeros((ROWS if spec.learn else 0, batch, neurons))
+    """See `neurospin.scan.fused.scan_backward`; the `last` to read `kept` may overwrite it."""
+    size = steps, batch, neurons = out.shape
+    half = kept is not None and kept.dtype == torch.bfloat16
+    over = last and kept is not None and not half and kept.is_contiguous()
+    gx = kept.detach() if over else pool.empty(size)  # type: ignore[union-attr]
+    gp = torch.zeros((ROWS, batch, neurons)) if spec.learn else torch.empty((0, batch, neurons))
     gstates = [torch.zeros((batch, neurons)) if spec.refractory else torch.empty((batch, neurons)) for _ in states]
     if not out.numel():
         return [gx, gp, *(g.zero_() for g in gstates)]
-    shape, p = _columns(out, p)
+    shape, pn = _axes(steps, batch, neurons, p)
     flat = shape[1:]
-    shared = p.shape[1] == 1
-    kernel = _backward(spec, shared, kept is not None and kept.dtype == torch.bfloat16, gv is not None)
-    pn, before = _array(p, tuple(p.shape)), [_array(s, flat) for s in _states(spec, states)]
-    gi1, ga1, _, gv1 = (_array(s, flat) for s in _states(spec, gends))
-    gi0, ga0, _, gv0 = (_array(s, flat) for s in _states(spec, gstates))
-    xn, outn, keptn = _array(x, shape), _array(out, shape), _array(kept, shape)
-    given = (_array(gs, shape), _array(gv, shape), gi1, ga1, gv1, _array(gx, shape), gi0, ga0, gv0,
-             _array(gp, (ROWS, *flat)) if spec.learn else _NONE[3])  # fmt: skip
+    shared = pn.shape[1] == 1
+    kernel = _backward(spec, shared, half, gv is not None)
+    if kept is not None and not half and not over:
+        gx.copy_(kept)  # the loop overwrites the voltages with the gradient of the input
+    before = _states(spec, states, flat)
+    gi1, ga1, _, gv1 = _states(spec, gends, flat)
+    gi0, ga0, _, gv0 = _states(spec, gstates, flat)
+    xn, outn, gxn = _array(x, shape), _array(out, shape), _array(gx, shape)
+    keptn = _array(kept, shape) if half else gxn
+    given = (_array(gs, shape), _array(gv, shape), gi1, ga1, gv1, gxn, gi0, ga0, gv0,
+             gp.numpy().reshape((ROWS, *flat)) if spec.learn else _NONE[3])  # fmt: skip
     steep = np.float32(slope)
 
     def stored(first: int, last: int) -> None:
-        kernel(xn, pn, steep, *before, outn, _NONE[3], keptn, *[_NONE[3]] * 3, *given,
-               first, last, 0)  # fmt: skip
+        kernel(xn, pn, steep, *before, outn, _NONE[3], keptn, _NONE[3], _NONE[3], _NONE[3], *given, first, last, 0)
 
     def rerun(first: int, last: int) -> None:
         """Run the forward loop again, a few columns at a time, into memory that stays in the cache."""

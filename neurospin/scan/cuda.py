@@ -177,7 +177,7 @@ def forward(x: Tensor, p: Tensor, states: list[Tensor], how: Spec) -> list[Tenso
 
 def backward(
     x: Tensor | None, p: Tensor, states: list[Tensor], out: Tensor, kept: Tensor | None, slope: float,
-    gs: Tensor, gv: Tensor | None, gends: list[Tensor], how: Spec,
+    gs: Tensor, gv: Tensor | None, gends: list[Tensor], how: Spec, last: bool = False,
 ) -> list[Tensor]:  # fmt: skip
     """See `neurospin.scan.fused.scan_backward`. Where the loop runs again its voltages are kept for all columns."""
     p, gs, gends = p.contiguous(), gs.contiguous(), [g.contiguous() for g in gends]

@@ -6,14 +6,14 @@ functions, so that the gradient is itself differentiable: its own gradient runs 
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from neurospin.scan import reference
+from neurospin.scan import pool, reference
 from neurospin.scan.dynamics import Dynamics, Scan
 from neurospin.scan.spec import MEMORY, ROWS, Spec, coefficients, decode, plain, slope, spec
 from neurospin.surrogate import ArcTan, FastSigmoid, Sigmoid, StraightThrough, Surrogate, Triangle
@@ -95,35 +95,43 @@ class _Forward(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        _Forward.save(ctx, decode(inputs[0]), inputs, output)
+        code, *others = inputs
+        _Forward.save(ctx, decode(code), others, output)
 
     @staticmethod
-    def save(ctx: Any, how: Spec, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    def save(ctx: Any, how: Spec, inputs: Sequence[Any], output: tuple[Tensor, ...]) -> None:
         """Keep what the backward pass needs."""
-        code, steep, x, p, *states = inputs
+        steep, x, p, *states = inputs
         kept = output[-1] if how.stored else None
         if how.refractory:
             ctx.mark_non_differentiable(output[how.states - 1])
         ctx.set_materialize_grads(False)
-        ctx.how, ctx.code, ctx.steep = how, code, steep
+        ctx.how, ctx.steep, ctx.again = how, steep, False
         ctx.save_for_backward(x if how.needs_input else None, p, output[0], kept, *states)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
-        how, code = ctx.how, ctx.code
+        how = ctx.how
         x, p, out, kept, *states = ctx.saved_tensors
         gs = torch.zeros_like(out) if gradients[0] is None else gradients[0]
-        gends = [torch.zeros_like(s) if g is None else g for s, g in zip(states, gradients[1:], strict=False)]
         gv = gradients[1 + how.states] if how.voltage else None
-        if torch.compiler.is_compiling():  # compiled gradients have no gradient of their own
-            gx, gp, *gstates = scan_backward(x, p, states, out, kept, ctx.steep, gs, gv, gends, code)
-        elif _transformed():
-            gx, gp, *gstates = _Backward.apply(code, ctx.steep, x, p, out, kept, gs, gv, *states, *gends)  # type: ignore[misc]
-        elif torch.is_grad_enabled():
-            gx, gp, *gstates = _EagerBackward.apply(code, ctx.steep, x, p, out, kept, gs, gv, *states, *gends)  # type: ignore[misc]
+        eager = plain(out) and not torch.is_grad_enabled()
+        ends = gradients[1 : 1 + how.states]
+        if eager and out.is_cpu:
+            shape = tuple(out.shape[1:])
+            gends = [pool.zeros(shape) if g is None else g for g in ends]
         else:
-            run, last = (_backend(out).backward, how) if plain(out) else (scan_backward, code)
-            gx, gp, *gstates = run(x, p, states, out, kept, ctx.steep, gs, gv, gends, last)
+            gends = [torch.zeros_like(s) if g is None else g for s, g in zip(states, ends, strict=True)]
+        if eager:
+            last = not (ctx.again or torch._C._autograd._get_current_graph_task_keep_graph())
+            run = _backend(out).backward
+            gx, gp, *gstates = run(x, p, states, out, kept, ctx.steep, gs, gv, gends, how, last)
+        elif torch.compiler.is_compiling() or not (_transformed() or torch.is_grad_enabled()):
+            # compiled gradients have no gradient of their own
+            gx, gp, *gstates = scan_backward(x, p, states, out, kept, ctx.steep, gs, gv, gends, how.code())
+        else:
+            function, ctx.again = _Backward if _transformed() else _EagerBackward, True
+            gx, gp, *gstates = function.apply(how.code(), ctx.steep, x, p, out, kept, gs, gv, *states, *gends)  # type: ignore[misc]
         if how.stored and gradients[-1] is not None:  # see _Backward.backward
             gx = gx + gradients[-1]
         if not how.learn:
@@ -213,16 +221,12 @@ class _Backward(torch.autograd.Function):
         return tuple(fold.out(r) for r in results), (0,) * len(results)
 
 
-_decoded = cache(decode)
-
-
 class _EagerForward(torch.autograd.Function):
     """`_Forward` for plain tensors: one method instead of two and no dispatch, which is 100 µs faster."""
 
     @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, ...]:
-        code, _, x, p, *states = inputs
-        how = _decoded(code)
+    def forward(ctx: Any, how: Spec, *inputs: Any) -> tuple[Tensor, ...]:
+        _, x, p, *states = inputs
         output = tuple(_backend(x).forward(x, p, states, how))
         _Forward.save(ctx, how, inputs, output)
         return output
@@ -310,24 +314,27 @@ def _input(rows: Tensor, states: list[Tensor], out: Tensor, kept: Tensor | None,
 def fused(current: Tensor, state: State, dynamics: Dynamics, *, voltage: bool, memory: str) -> Scan | None:
     """`neurospin.scan.scan` by compiled loops; `None` where only the reference can do it."""
     steps, batch, *size = current.shape
-    mapped = _transformed()
+    eager, mapped = plain(current), _transformed()
     p = coefficients(dynamics, tuple(size)) if dynamics.packed is None else dynamics.packed
-    wanted = mapped or (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (current, p, *state)))
-    learn = mapped or (torch.is_grad_enabled() and p.requires_grad)
+    learn = mapped or (p.requires_grad and torch.is_grad_enabled())
+    wanted = learn or (torch.is_grad_enabled() and any([t.requires_grad for t in (current, *state)]))
     how = spec(dynamics, voltage=voltage, memory=memory if wanted else "recompute", learn=learn)
     if how is None or p.dtype != torch.float32 or (current.is_cuda and not _backend(current).supports(how)):
         return None
-    neurons = prod(size)
-    flat = len(size) == 1
-    x = current.to(torch.float32)
-    before = [part.to(torch.float32) for part in state]
-    if not flat:
+    x, before = current.to(torch.float32), [part.to(torch.float32) for part in state]
+    if len(size) != 1:
+        neurons = prod(size)
         x, before = x.reshape(steps, batch, neurons), [part.reshape(batch, neurons) for part in before]
-    function = _EagerForward if not mapped and plain(current) else _Forward
-    out, *rest = function.apply(how.code(), slope(dynamics.surrogate), x, p, *before)  # type: ignore[misc]
+    steep = slope(dynamics.surrogate)
+    if not eager:
+        out, *rest = _Forward.apply(how.code(), steep, x, p, *before)  # type: ignore[misc]
+    elif wanted:
+        out, *rest = _EagerForward.apply(how, steep, x, p, *before)  # type: ignore[misc]
+    else:
+        out, *rest = _backend(x).forward(x, p, before, how)
     ends = rest[: how.states]
     volt = rest[how.states] if voltage and how.spiking else None
-    if not flat:
+    if len(size) != 1:
         out, ends = out.reshape(current.shape), [end.reshape(batch, *size) for end in ends]
         volt = None if volt is None else volt.reshape(current.shape)
     return Scan(out, (volt if how.spiking else out) if voltage else None, tuple(ends))

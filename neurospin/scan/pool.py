@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 from contextlib import suppress
+from functools import lru_cache
 from math import prod
 
 import torch
@@ -47,6 +48,17 @@ def empty(shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> Tensor:
     if len(known) < 8 and size <= LIMIT:
         known.append((base, _users(base.untyped_storage()._cdata)))
     return base.view(shape)
+
+
+def zeros(shape: tuple[int, ...]) -> Tensor:
+    """Float32 zeros on the CPU, which others may share: only to be read."""
+    return _zeros(shape) if prod(shape) < SMALL else torch.zeros(shape)
+
+
+@lru_cache(maxsize=64)
+def _zeros(shape: tuple[int, ...]) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.zeros(shape)
 
 
 def _pages(size: int, dtype: torch.dtype) -> Tensor:
