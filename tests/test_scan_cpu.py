@@ -82,6 +82,8 @@ def test_a_constant_that_changes_is_seen():
         lambda n: n.load_state_dict({**n.state_dict(), "v_threshold": torch.tensor(0.2)}),
         lambda n: setattr(n, "reset", "subtract"),
         lambda n: n._buffers.update(v_threshold=torch.full((4,), 0.2)),
+        lambda n: setattr(n.v_threshold, "data", torch.tensor(0.2)),
+        lambda n: n._buffers.update(v_threshold=n.copy().v_threshold.fill_(0.2)),
     ):
         n = block(4)
         before, again = n(x)[0], n(x)[0]
@@ -89,6 +91,35 @@ def test_a_constant_that_changes_is_seen():
         after = n(x)[0]
         truth = scan(x, n.initial(1), n.dynamics(), backend="reference").output
         assert torch.equal(before, again) and torch.equal(after, truth) and not torch.equal(before, after)
+
+
+def test_a_copy_sees_its_own_constants():
+    n, x = block(4), torch.full((30, 1, 4), 0.7)
+    before, twin = n(x)[0], n.copy()
+    twin.v_threshold.fill_(0.2)
+    assert torch.equal(n(x)[0], before) and twin(x)[0].sum() > before.sum()
+
+
+def test_kept_voltages_survive_every_backward_pass_but_the_last():
+    """The last pass puts the gradient of the input in their place."""
+    x, g = (0.6 * torch.randn(20, 3, 37)).requires_grad_(), torch.randn(20, 3, 37)
+    truth = run(block(), x, g)[2]
+    out = block()(x)[0]
+    first, second, last = (torch.autograd.grad(out, x, g, retain_graph=kept)[0] for kept in (True, True, False))
+    plain = torch.autograd.grad(block()(x)[0], x, g)[0]
+    assert all(torch.equal(plain, found) for found in (first, second, last)) and not torch.equal(truth, plain)
+    assert not last.requires_grad and last.grad_fn is None
+    with pytest.raises(RuntimeError, match="second time"):
+        torch.autograd.grad(out, x, g)
+    g.requires_grad_()
+    twice = []
+    for free in (False, True):
+        out = block()(x)[0]
+        (again,) = torch.autograd.grad(out, x, g, create_graph=True)
+        if free:
+            torch.autograd.grad(out, x, g)  # frees the first graph; the second still reads the voltages
+        twice += torch.autograd.grad(again.square().sum(), g)
+    assert torch.equal(*twice) and bool(twice[0].any())
 
 
 def test_12_000_steps_in_pieces_have_the_gradient_of_the_whole():

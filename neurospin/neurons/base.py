@@ -157,7 +157,7 @@ class Neuron(nn.Module, ABC):
     def _dynamics(self) -> Dynamics:
         """`dynamics()`, kept as long as every constant has the same value: most neurons never change."""
         fixed = [value for value in self._buffers.values() if value is not None]
-        if self.learn or not plain(fixed[0]) or any([value.requires_grad for value in fixed]):
+        if self.learn or not plain(fixed[0]) or any(value.requires_grad for value in fixed):
             return self.dynamics()
         options = (self.dt, self.reset, self.reset_delay, self.reset_gradient, self.surrogate)
         if self._known is not None and self._known.holds(options, fixed):

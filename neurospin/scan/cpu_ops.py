@@ -55,9 +55,7 @@ def _states(spec: Spec, states: Sequence[Tensor], flat: tuple[int, ...]) -> list
     if len(states) == 1:
         return [_NONE[2], _NONE[2], _NONE[2], _array(states[0], flat)]
     given = iter(states)
-    return [
-        _array(next(given), flat) if has else _NONE[2] for has in (spec.synapse, spec.adapt, spec.refractory, True)
-    ]
+    return [_array(next(given), flat) if has else _NONE[2] for has in (spec.synapse, spec.adapt, spec.refractory, True)]
 
 
 @lru_cache(maxsize=1)

@@ -317,7 +317,7 @@ def fused(current: Tensor, state: State, dynamics: Dynamics, *, voltage: bool, m
     eager, mapped = plain(current), _transformed()
     p = coefficients(dynamics, tuple(size)) if dynamics.packed is None else dynamics.packed
     learn = mapped or (p.requires_grad and torch.is_grad_enabled())
-    wanted = learn or (torch.is_grad_enabled() and any([t.requires_grad for t in (current, *state)]))
+    wanted = learn or (torch.is_grad_enabled() and any(t.requires_grad for t in (current, *state)))
     how = spec(dynamics, voltage=voltage, memory=memory if wanted else "recompute", learn=learn)
     if how is None or p.dtype != torch.float32 or (current.is_cuda and not _backend(current).supports(how)):
         return None
