@@ -9,15 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 
 from torch import Tensor, stack
 from torch.nn.functional import linear
 
 from neurospin.errors import GraphError
+from neurospin.neurons import Neuron
 from neurospin.scan import Dynamics, Scan
 from neurospin.scan.recurrent import recurrent_scan
+from neurospin.scan.reference import step
+from neurospin.synapses import Delay, Dense, Events, Synapse
+from neurospin.synapses.layer import layer
+from neurospin.synapses.product import product
 from neurospin.topology import Topology
 from neurospin.types import State
 
@@ -39,6 +44,7 @@ class Part:
         dynamics: gives the coefficients of a neuron that is nothing but a time loop.
         matrix: gives weight and bias of a map `W x + b`. A neuron with `dynamics` that feeds itself
             through such a map runs in one `recurrent_scan`.
+        behind: runs a map `W x + b` of x, W, b and this neuron behind it as one.
     """
 
     run: Callable[[Tensor, State, bool], Scan]
@@ -46,6 +52,7 @@ class Part:
     start: Callable[[int], State] | None = None
     steps: Callable[[], Step] | None = None
     dynamics: Callable[[], Dynamics] | None = None
+    behind: Callable[[Tensor, Tensor, Tensor | None, State], Scan] | None = None
     matrix: Callable[[], tuple[Tensor, Tensor | None]] | None = None
 
     @classmethod
@@ -71,6 +78,42 @@ class Part:
     def _one(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         output, _, state = self.run(x.unsqueeze(0), state, False)
         return output[0], state
+
+
+def part(block: Neuron | Synapse) -> Part:
+    """A block as a part of an execution."""
+    if isinstance(block, Neuron):
+        return Part(
+            lambda x, state, voltage: block.scan(x, state, voltage=voltage), block.size,
+            lambda batch: block.initial(batch), _stepper(block),
+            block.dynamics if type(block).scan is Neuron.scan else None,
+            partial(_behind, block) if type(block).scan is Neuron.scan else None,
+        )  # fmt: skip
+    if isinstance(block, Delay):
+        return Part(lambda x, state, _: block.scan(x, state), block.output_size, lambda batch: block.initial(batch))
+    if isinstance(block, Dense):
+        return Part.map(
+            block, block.output_size, lambda: partial(product, weight=block.weight, bias=block.bias),
+            lambda: (block.weight, block.bias),
+        )  # fmt: skip
+    return Part.map(block, block.output_size)
+
+
+def _behind(neuron: Neuron, x: Tensor | Events, weight: Tensor, bias: Tensor | None, state: State) -> Scan:
+    """A neuron behind a matrix, as one."""
+    return layer(x, weight, bias, state, neuron.dynamics(), neuron.memory)
+
+
+def _stepper(neuron: Neuron) -> Callable[[], Step] | None:
+    """Steps of a neuron whose coefficients are computed once for the whole loop."""
+    if type(neuron).scan is not Neuron.scan:
+        return None  # it does more than the time loop: a sequence of one step
+
+    def make() -> Step:
+        dynamics = neuron.dynamics()
+        return lambda x, state: step(x, state, dynamics)
+
+    return make
 
 
 @dataclass
@@ -134,6 +177,7 @@ class _Execution:
         for sources in (*plan.sources.values(), *plan.delayed.values()):
             for source in sources:
                 users[source] = users.get(source, 0) + 1
+        self.joined = self._joined(users)
         for group, loop in zip(plan.components, plan.looped, strict=True):
             if loop and self._feeds_itself(group):
                 self._recurrent(*group)
@@ -155,8 +199,31 @@ class _Execution:
             self.done[name] = self.given[name]
             return
         x = self._sum(name, [self.done[source] for source in self.plan.sources[name]])
-        result = self.parts[name].run(x, self._start(name), name in self.voltages)
+        if name in self.joined.values():  # until the neuron behind it runs, its input stands for its output
+            self.done[name] = x
+            return
+        behind, matrix = self.parts[name].behind, self.parts[self.joined.get(name, name)].matrix
+        if name in self.joined and behind is not None and matrix is not None:
+            result = behind(x, *matrix(), self._start(name))
+        else:
+            result = self.parts[name].run(x, self._start(name), name in self.voltages)
         self._record(name, x, result.output, result.voltage, result.state)
+
+    def _joined(self, users: Mapping[str, int]) -> dict[str, str]:
+        """Neurons outside every loop and the matrix before each, which nobody else reads: they run as one."""
+        found, plan = {}, self.plan
+        outside = {group[0] for group, loop in zip(plan.components, plan.looped, strict=True) if not loop}
+        for name in outside:
+            sources = list(plan.sources[name])
+            if len(sources) != 1 or name in self.voltages | self.currents or name in self.given:
+                continue
+            (synapse,) = sources
+            if (
+                synapse in outside and users[synapse] == 1 and synapse not in self.keep | self.currents | self.given.keys()
+                and self.parts[name].behind is not None and self.parts[synapse].matrix is not None
+            ):  # fmt: skip
+                found[name] = synapse
+        return found
 
     def _feeds_itself(self, group: list[str]) -> bool:
         """Whether a group is a neuron and then a matrix that brings its previous spikes back, and nothing else."""

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import pairwise
+from operator import is_
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
 from neurospin.errors import InputError, unknown_name
-from neurospin.executor import Part, Step, execute
+from neurospin.executor import Part, execute, part
 from neurospin.neurons import Neuron, Rate
-from neurospin.scan.reference import step
 from neurospin.synapses import Delay, Dense, Events, Synapse
-from neurospin.synapses.product import product
 from neurospin.topology import Edge, topology
 from neurospin.types import Spikes, State
 from neurospin.weights import Binary, Levels
@@ -110,6 +108,7 @@ class Network(nn.Module):
             raise InputError("Network", "other names than input and output", "a block of that name", "rename it")
         self.dt = float(dt)
         self.origin: Any = None
+        self._made: _Parts | None = None
         chain = list(pairwise(["input", *order, "output"])) if edges is None else [(str(a), str(b)) for a, b in edges]
         self.edges: tuple[Edge, ...] = (*chain, *loops)
         starts, ends = {a: None for a, _ in self.edges}, {b: None for _, b in self.edges}
@@ -189,13 +188,10 @@ class Network(nn.Module):
         for name in wanted.difference(RECORDS):
             raise unknown_name("record", name, RECORDS, "record")
         given = self._given(x)
-        neurons = list(self.neurons())
+        neurons = list(self.neurons()) if wanted else []
         out = execute(
             self.plan,
-            {
-                **{n: part(block) for n, block in self.named_blocks()},
-                **{n: _port(self._ports[n]) for n in self.outputs},
-            },
+            self._parts(),
             given,
             state,
             keep={*self.outputs, *(neurons if "spikes" in wanted else ())},
@@ -209,6 +205,17 @@ class Network(nn.Module):
             {name: out.voltages[name] for name in neurons if name in out.voltages},
             {name: out.currents[name] for name in neurons if name in out.currents},
         )
+
+    def _parts(self) -> dict[str, Part]:
+        """Everything that runs, by name; made again when a block is another one."""
+        blocks = list(self.blocks.values())
+        if self._made is None or not (
+            len(blocks) == len(self._made.blocks) and all(map(is_, blocks, self._made.blocks))
+        ):
+            parts = {name: part(block) for name, block in self.named_blocks()}
+            ports = {name: Part.map(lambda x: x, self._ports[name]) for name in self.outputs}
+            self._made = _Parts(blocks, parts | ports)
+        return self._made.parts
 
     def _given(self, x: Tensor | Events | Mapping[str, Tensor | Events]) -> dict[str, Tensor]:
         """The inputs by name, after their shapes are found fit; events stay so where every reader takes them."""
@@ -282,38 +289,14 @@ def _only(where: str, found: Mapping[str, T]) -> T:
     return next(iter(found.values()))
 
 
-def part(block: Block) -> Part:
-    """A block as a part of an execution."""
-    if isinstance(block, Neuron):
-        return Part(
-            lambda x, state, voltage: block.scan(x, state, voltage=voltage), block.size,
-            lambda batch: block.initial(batch), _stepper(block),
-            block.dynamics if type(block).scan is Neuron.scan else None,
-        )  # fmt: skip
-    if isinstance(block, Delay):
-        return Part(lambda x, state, _: block.scan(x, state), block.output_size, lambda batch: block.initial(batch))
-    if isinstance(block, Dense):
-        return Part.map(
-            block, block.output_size, lambda: partial(product, weight=block.weight, bias=block.bias),
-            lambda: (block.weight, block.bias),
-        )  # fmt: skip
-    return Part.map(block, block.output_size)
+class _Parts:
+    """Blocks, and the parts made of them; a copy of it is none."""
 
+    def __init__(self, blocks: list[Any], parts: dict[str, Part]) -> None:
+        self.blocks, self.parts = blocks, parts
 
-def _stepper(neuron: Neuron) -> Callable[[], Step] | None:
-    """Steps of a neuron whose coefficients are computed once for the whole loop."""
-    if type(neuron).scan is not Neuron.scan:
-        return None  # it does more than the time loop: a sequence of one step
-
-    def make() -> Step:
-        dynamics = neuron.dynamics()
-        return lambda x, state: step(x, state, dynamics)
-
-    return make
-
-
-def _port(size: tuple[int, ...]) -> Part:
-    return Part.map(lambda x: x, size)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(None), ()
 
 
 def _sizes(name: str, block: Block) -> tuple[tuple[int, ...], tuple[int, ...]]:

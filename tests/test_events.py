@@ -88,17 +88,17 @@ def test_threads_share_the_outputs_and_change_no_bit(threads):
 def test_activity_and_size_choose():
     weight = torch.randn(512, 512)
     sparse = (torch.rand(300, 512) < 0.05).float()
-    assert module._rows(sparse, weight) is not None
-    assert module._rows(sparse[:50], weight) is None  # small
-    assert module._rows((torch.rand(300, 512) < 0.5).float(), weight) is None  # dense
-    assert module._rows(sparse * 2, weight) is None  # no spikes
+    assert module.find_spikes(sparse, weight) is not None
+    assert module.find_spikes(sparse[:50], weight) is None  # small
+    assert module.find_spikes((torch.rand(300, 512) < 0.5).float(), weight) is None  # dense
+    assert module.find_spikes(sparse * 2, weight) is None  # no spikes
     for odd in (float("nan"), -1.0, 0.5):
         wrong = sparse.clone()
         wrong[7, 9] = odd
-        assert module._rows(wrong, weight) is None
-    assert module._rows(sparse.double(), weight.double()) is None
+        assert module.find_spikes(wrong, weight) is None
+    assert module.find_spikes(sparse.double(), weight.double()) is None
     with torch.autocast("cpu", torch.bfloat16):
-        assert module._rows(sparse, weight) is None
+        assert module.find_spikes(sparse, weight) is None
 
 
 def test_only_needed_gradients_and_none_without_grad(always):

@@ -142,7 +142,22 @@ class Neuron(nn.Module, ABC):
         return (zeros,) * (1 + ("tau_syn" in self._names) + ("tau_adapt" in self._names) + self.has_refractory)
 
     def dynamics(self) -> Dynamics:
-        """The coefficients of the time loop; see `neurospin.scan`."""
+        """The coefficients of the time loop, kept as long as every constant has the same value; see `neurospin.scan`."""
+        fixed = [value for value in self._buffers.values() if value is not None]
+        if self.learn or not plain(fixed[0]) or any(value.requires_grad for value in fixed):
+            return self._computed()
+        options = (self.dt, self.reset, self.reset_delay, self.reset_gradient, self.surrogate)
+        if self._known is not None and self._known.holds(options, fixed):
+            return self._known.dynamics
+        if not all(type(value) is Tensor and value.dtype == torch.float32 and value.is_cpu for value in fixed):
+            return self._computed()
+        with torch.inference_mode(False), torch.no_grad():
+            dynamics = self._computed()
+            object.__setattr__(dynamics, "packed", coefficients(dynamics, self.size))
+        self._known = _Known(options, fixed, dynamics)
+        return dynamics
+
+    def _computed(self) -> Dynamics:
         assert self.dt is not None
         c = self.constants()
         return membrane(
@@ -153,22 +168,6 @@ class Neuron(nn.Module, ABC):
             refractory=c["refractory"] if self.has_refractory else None,
             delayed_reset=self.reset_delay, reset_gradient=self.reset_gradient, surrogate=self.surrogate,
         )  # fmt: skip
-
-    def _dynamics(self) -> Dynamics:
-        """`dynamics()`, kept as long as every constant has the same value: most neurons never change."""
-        fixed = [value for value in self._buffers.values() if value is not None]
-        if self.learn or not plain(fixed[0]) or any(value.requires_grad for value in fixed):
-            return self.dynamics()
-        options = (self.dt, self.reset, self.reset_delay, self.reset_gradient, self.surrogate)
-        if self._known is not None and self._known.holds(options, fixed):
-            return self._known.dynamics
-        if not all(type(value) is Tensor and value.dtype == torch.float32 and value.is_cpu for value in fixed):
-            return self.dynamics()
-        with torch.inference_mode(False), torch.no_grad():
-            dynamics = self.dynamics()
-            object.__setattr__(dynamics, "packed", coefficients(dynamics, self.size))
-        self._known = _Known(options, fixed, dynamics)
-        return dynamics
 
     def to_nir(self, dt: float) -> nir.NIRNode:
         """The NIR node of this block.
@@ -208,7 +207,7 @@ class Neuron(nn.Module, ABC):
                 str(tuple(current.shape)),
                 "put time first, then batch",
             )
-        dynamics, batch = self._dynamics(), current.shape[1]
+        dynamics, batch = self.dynamics(), current.shape[1]
         if state is not None:
             shapes, wanted = [tuple(part.shape) for part in state], (batch, *self.size)
             if shapes != [wanted] * dynamics.states:

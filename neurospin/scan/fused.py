@@ -15,7 +15,7 @@ from torch import Tensor
 
 from neurospin.scan import pool, reference
 from neurospin.scan.dynamics import Dynamics, Scan
-from neurospin.scan.spec import MEMORY, ROWS, Spec, coefficients, decode, plain, slope, spec
+from neurospin.scan.spec import MEMORY, ROWS, Spec, coefficients, decode, graph_is_kept, plain, slope, spec
 from neurospin.surrogate import ArcTan, FastSigmoid, Sigmoid, StraightThrough, Surrogate, Triangle
 from neurospin.types import State
 
@@ -123,7 +123,7 @@ class _Forward(torch.autograd.Function):
         else:
             gends = [torch.zeros_like(s) if g is None else g for s, g in zip(states, ends, strict=True)]
         if eager:
-            last = not (ctx.again or torch._C._autograd._get_current_graph_task_keep_graph())
+            last = not (ctx.again or graph_is_kept())
             run = _backend(out).backward
             gx, gp, *gstates = run(x, p, states, out, kept, ctx.steep, gs, gv, gends, how, last)
         elif torch.compiler.is_compiling() or not (_transformed() or torch.is_grad_enabled()):

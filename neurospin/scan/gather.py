@@ -23,7 +23,7 @@ from llvmlite import ir
 from numba import extending, njit, types
 
 LANES = 64
-_TILE = 16
+TILE = 16
 F = np.float32
 
 Rows = tuple[np.ndarray, np.ndarray]
@@ -38,72 +38,110 @@ def data(context: Any, builder: Any, kind: Any, array: Any) -> Any:
     return context.make_array(kind)(context, builder, array).data
 
 
+def row_sums(context: Any, builder: Any, signature: Any, args: Any, lanes: int) -> list[Any]:
+    """Code of `begin + Σ table[index[q]]` for `start ≤ q < stop`, in registers of 16 columns each.
+
+    The first five arguments of the intrinsic are table, index, start, stop and begin.
+    """
+    rows, order, given = (data(context, builder, signature.args[i], args[i]) for i in (0, 1, 4))
+    word = ir.IntType(64)
+    vector = ir.VectorType(ir.FloatType(), TILE)
+    offsets = [ir.Constant(word, n) for n in range(0, lanes, TILE)]
+
+    def load(base: Any, offset: Any) -> Any:
+        value = builder.load(builder.bitcast(builder.gep(base, [offset]), vector.as_pointer()))
+        value.align = 4
+        return value
+
+    before = [load(given, offset) for offset in offsets]
+    entry = builder.block
+    loop, done = builder.append_basic_block("rows"), builder.append_basic_block("end")
+    builder.cbranch(builder.icmp_signed("<", args[2], args[3]), loop, done)
+    builder.position_at_end(loop)
+    q = builder.phi(word)
+    sums = [builder.phi(vector) for _ in offsets]
+    row = builder.mul(builder.sext(builder.load(builder.gep(order, [q])), word), ir.Constant(word, LANES))
+    after = [
+        builder.fadd(total, load(rows, builder.add(row, offset))) for total, offset in zip(sums, offsets, strict=True)
+    ]
+    following = builder.add(q, ir.Constant(word, 1))
+    q.add_incoming(args[2], entry)
+    q.add_incoming(following, loop)
+    builder.cbranch(builder.icmp_signed("<", following, args[3]), loop, done)
+    builder.position_at_end(done)
+    results = []
+    for first, total, last in zip(before, sums, after, strict=True):
+        result = builder.phi(vector)
+        for phi in (total, result):
+            phi.add_incoming(first, entry)
+            phi.add_incoming(last, loop)
+        results.append(result)
+    return results
+
+
 def _adder(lanes: int) -> Any:
     """Make the inner loop for the first `lanes` columns of a table, a multiple of 16."""
 
     @intrinsic
     def add(typing: Any, table: Any, index: Any, start: Any, stop: Any, begin: Any, total: Any) -> Any:
-        signature = types.void(table, index, start, stop, begin, total)
-
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            rows, order, given, out = (data(context, builder, signature.args[i], args[i]) for i in (0, 1, 4, 5))
-            word = ir.IntType(64)
-            vector = ir.VectorType(ir.FloatType(), _TILE)
-            offsets = [ir.Constant(word, n) for n in range(0, lanes, _TILE)]
-
-            def place(base: Any, offset: Any) -> Any:
-                return builder.bitcast(builder.gep(base, [offset]), vector.as_pointer())
-
-            def load(pointer: Any) -> Any:
-                value = builder.load(pointer)
-                value.align = 4
-                return value
-
-            before = [load(place(given, offset)) for offset in offsets]
-            entry = builder.block
-            loop, done = builder.append_basic_block("rows"), builder.append_basic_block("end")
-            builder.cbranch(builder.icmp_signed("<", args[2], args[3]), loop, done)
-            builder.position_at_end(loop)
-            q = builder.phi(word)
-            sums = [builder.phi(vector) for _ in offsets]
-            row = builder.mul(builder.sext(builder.load(builder.gep(order, [q])), word), ir.Constant(word, LANES))
-            after = [
-                builder.fadd(total, load(place(rows, builder.add(row, offset))))
-                for total, offset in zip(sums, offsets, strict=True)
-            ]
-            following = builder.add(q, ir.Constant(word, 1))
-            q.add_incoming(args[2], entry)
-            q.add_incoming(following, loop)
-            builder.cbranch(builder.icmp_signed("<", following, args[3]), loop, done)
-            builder.position_at_end(done)
-            results = []
-            for first, total, last, offset in zip(before, sums, after, offsets, strict=True):
-                result = builder.phi(vector)
-                for phi in (total, result):
-                    phi.add_incoming(first, entry)
-                    phi.add_incoming(last, loop)
-                results.append((result, offset))
-            for result, offset in results:
-                builder.store(result, place(out, offset)).align = 4
+            sums = row_sums(context, builder, signature, args, lanes)
+            out = data(context, builder, signature.args[5], args[5])
+            vector = ir.VectorType(ir.FloatType(), TILE)
+            for block, result in enumerate(sums):
+                place = builder.gep(out, [ir.Constant(ir.IntType(64), block * TILE)])
+                builder.store(result, builder.bitcast(place, vector.as_pointer())).align = 4
             return context.get_dummy_value()
 
-        return signature, generate
+        return types.void(table, index, start, stop, begin, total), generate
 
     return add
+
+
+@intrinsic
+def turn(typing: Any, source: Any, first: Any, step: Any, target: Any, place: Any, stride: Any) -> Any:
+    """`target[place + j · stride + k] = source[first + k · step + j]` for j, k < 16, on the entries of two arrays."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        given, taken = (data(context, builder, signature.args[i], args[i]) for i in (0, 3))
+        word, vector = ir.IntType(64), ir.VectorType(ir.FloatType(), TILE)
+
+        def row(base: Any, start: Any, step: Any, number: int) -> Any:
+            at = builder.add(start, builder.mul(step, ir.Constant(word, number)))
+            return builder.bitcast(builder.gep(base, [at]), vector.as_pointer())
+
+        lines = []
+        for k in range(TILE):
+            line = builder.load(row(given, args[1], args[2], k))
+            line.align = 4
+            lines.append(line)
+        for half in (8, 4, 2, 1):  # exchanges the off-diagonal quarters of ever smaller squares
+            low = [n if not n & half else TILE + n - half for n in range(TILE)]
+            high = [n + half if not n & half else TILE + n for n in range(TILE)]
+            masks = [ir.Constant(ir.VectorType(ir.IntType(32), TILE), numbers) for numbers in (low, high)]
+            for k in range(TILE):
+                if not k & half:
+                    pair = lines[k], lines[k + half]
+                    lines[k], lines[k + half] = (builder.shuffle_vector(*pair, mask) for mask in masks)
+        for j in range(TILE):
+            builder.store(lines[j], row(taken, args[4], args[5], j)).align = 4
+        return context.get_dummy_value()
+
+    return types.void(source, first, step, target, place, stride), generate
 
 
 add_rows = _adder(LANES)
 """`total = begin + Σ table[index[q]]` for `start ≤ q < stop`; table (n, LANES) and all else float32, contiguous."""
 
-add_first = _adder(_TILE)
+add_first = _adder(TILE)
 """The same for the first 16 columns of the table only."""
 
 
 @kernel
 def table(rows: int) -> np.ndarray:
     """Zeros `(rows, LANES)` that begin with a line of the cache, so that no vector lies across two."""
-    space = np.zeros(rows * LANES + _TILE, np.float32)
-    first = (-(space.ctypes.data // 4)) % _TILE
+    space = np.zeros(rows * LANES + TILE, np.float32)
+    first = (-(space.ctypes.data // 4)) % TILE
     return space[first : first + rows * LANES].reshape((rows, LANES))
 
 
@@ -193,12 +231,15 @@ def columns(index: np.ndarray, start: np.ndarray, by: np.ndarray, first: np.ndar
 @kernel
 def pack(weight: np.ndarray, low: int, table: np.ndarray) -> None:
     """`table[j, k] = weight[low + k, j]`; table is (inputs, LANES), zero beyond the last output."""
-    for left in range(0, weight.shape[1], _TILE):
-        right = min(left + _TILE, weight.shape[1])
-        for k in range(min(LANES, weight.shape[0] - low)):
-            row = weight[low + k]
-            for j in range(left, right):
-                table[j, k] = row[j]
+    inputs, width = weight.shape[1], min(LANES, weight.shape[0] - low)
+    wide, whole = width - width % TILE, inputs - inputs % TILE
+    for left in range(0, whole, TILE):
+        for k in range(0, wide, TILE):
+            turn(weight, (low + k) * inputs + left, inputs, table, left * LANES + k, LANES)
+    for k in range(width):
+        row = weight[low + k]
+        for j in range(whole if k < wide else 0, inputs):
+            table[j, k] = row[j]
 
 
 @kernel
@@ -219,7 +260,7 @@ def forward(
             if width == LANES:
                 add_rows(copy, index, start[r], start[r + 1], offset, out)
             else:
-                if width <= _TILE:
+                if width <= TILE:
                     add_first(copy, index, start[r], start[r + 1], offset, total)
                 else:
                     add_rows(copy, index, start[r], start[r + 1], offset, total)
@@ -234,21 +275,24 @@ def weight_gradient(
     """`dW[:, j] = Σ g[r]` over the rows in which j fired, for outputs low … high − 1; dW (outputs, inputs)."""
     inputs = first.size - 1
     copy = table(g.shape[0])
-    zero, sums = np.zeros(LANES, np.float32), np.empty((_TILE, LANES), np.float32)
+    zero, sums = np.zeros(LANES, np.float32), np.empty((TILE, LANES), np.float32)
     for block in range(low, high, LANES):
         width = min(LANES, high - block)
         for r in range(g.shape[0]):
             row, line = g[r, block : block + width], copy[r]
             for k in range(width):
                 line[k] = row[k]
-        for left in range(0, inputs, _TILE):
-            right = min(left + _TILE, inputs)
+        for left in range(0, inputs, TILE):
+            right = min(left + TILE, inputs)
             for j in range(left, right):
-                if width <= _TILE:
+                if width <= TILE:
                     add_first(copy, by, first[j], first[j + 1], zero, sums[j - left])
                 else:
                     add_rows(copy, by, first[j], first[j + 1], zero, sums[j - left])
-            for k in range(width):
+            wide = width - width % TILE if right - left == TILE else 0
+            for k in range(0, wide, TILE):
+                turn(sums, k, LANES, gradient, (block + k) * inputs + left, inputs)
+            for k in range(wide, width):
                 row = gradient[block + k]
                 for j in range(left, right):
                     row[j] = sums[j - left, k]
@@ -265,7 +309,7 @@ def multiply(spikes: Rows, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
     """`y[r] = b + Σ W[:, j]` over the neurons j that fired in row r; weight (outputs, inputs)."""
     index, start = spikes
     y = np.empty((len(start) - 1, len(weight)), np.float32)
-    _spread(forward, (index, start, weight, bias, y), len(weight), len(index))
+    spread(forward, (index, start, weight, bias, y), len(weight), len(index))
     return y
 
 
@@ -275,11 +319,11 @@ def outer(spikes: Rows, g: np.ndarray, inputs: int) -> np.ndarray:
     by, first = np.empty(len(index), np.int32), np.empty(inputs + 1, np.int64)
     columns(index, start, by, first)
     gradient = np.empty((g.shape[1], inputs), np.float32)
-    _spread(weight_gradient, (by, first, g, gradient), g.shape[1], len(index))
+    spread(weight_gradient, (by, first, g, gradient), g.shape[1], len(index))
     return gradient
 
 
-def _spread(kernel: Callable[..., None], arguments: tuple[Any, ...], outputs: int, events: int) -> None:
+def spread(kernel: Callable[..., None], arguments: tuple[Any, ...], outputs: int, events: int) -> None:
     """Run a kernel over all outputs, in as many threads as torch may use where that is worth their start."""
     blocks = -(-outputs // LANES)
     threads = min(torch.get_num_threads(), blocks) if events * outputs > 2**25 else 1

@@ -128,3 +128,8 @@ def plain(tensor: Tensor | None) -> bool:
         and not torch._C._len_torch_dispatch_stack()
         and not torch._C._are_functorch_transforms_active()
     )
+
+
+def graph_is_kept() -> bool:
+    """Whether the backward pass that runs now keeps its graph for another one."""
+    return torch._C._autograd._get_current_graph_task_keep_graph()  # pyright: ignore[reportAttributeAccessIssue]

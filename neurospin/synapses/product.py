@@ -37,27 +37,47 @@ def product(x: Tensor | Events, weight: Tensor, bias: Tensor | None = None) -> T
     Returns:
         `(time, batch, outputs)`; the dense route is one matrix product over time × batch.
     """
+    return multiplied(x, weight, bias, find_spikes(x, weight))
+
+
+def multiplied(x: Tensor | Events, weight: Tensor, bias: Tensor | None, rows: Rows | None) -> Tensor:
+    """`product` for spikes that `find_spikes` found, or did not."""
     if isinstance(x, Events):
-        if not plain_product(weight):
+        if rows is None:
             return product(x.to_dense(weight.dtype).to(weight.device), weight, bias)
-        y = _Gather.apply(None, weight, bias, x.rows(), lambda: x.to_dense().reshape(-1, weight.shape[1]))
-    elif x.ndim > 2 and x.shape[0] > 1 and x.stride(0) == 0:  # every step is the same, as `encode.Direct` makes it
+        y = by_spikes(None, weight, bias, rows, lambda: x.to_dense().reshape(-1, weight.shape[1]))
+    elif _constant(x):
         y = product(x[:1], weight, bias)
         return y.expand(x.shape[0], *y.shape[1:])
     else:
         flat = x.reshape(-1, x.shape[-1])
-        rows = _rows(flat, weight)
-        y = linear(flat, weight, bias) if rows is None else _Gather.apply(flat, weight, bias, rows, None)
-    return y.reshape(*x.shape[:-1], weight.shape[0])  # type: ignore[union-attr]
+        y = linear(flat, weight, bias) if rows is None else by_spikes(flat, weight, bias, rows, None)
+    return y.reshape(*x.shape[:-1], weight.shape[0])
 
 
-def _rows(x: Tensor, weight: Tensor) -> Rows | None:
+def find_spikes(x: Tensor | Events, weight: Tensor) -> Rows | None:
     """The spikes of x as lists, or `None` where a dense product is to be taken."""
-    if x.shape[0] * weight.numel() < SMALL or not plain_product(x, weight):
+    if isinstance(x, Events):
+        return x.rows() if plain_product(weight) else None
+    if _constant(x):
+        return None  # one product for all steps
+    if (x.numel() // x.shape[-1]) * weight.numel() < SMALL or not plain_product(x, weight):
         return None
     from neurospin.scan import gather
 
-    return gather.find(x.detach().contiguous().numpy(), DENSEST)
+    return gather.find(x.detach().reshape(-1, x.shape[-1]).contiguous().numpy(), DENSEST)
+
+
+def _constant(x: Tensor) -> bool:
+    """Whether every step is the same, as `encode.Direct` makes it."""
+    return x.ndim > 2 and x.shape[0] > 1 and x.stride(0) == 0
+
+
+def by_spikes(
+    x: Tensor | None, weight: Tensor, bias: Tensor | None, rows: Rows, dense: Callable[[], Tensor] | None
+) -> Tensor:
+    """The product by spikes, for x `(rows, inputs)`; where it is `None`, `dense` makes it when it is needed."""
+    return _Gather.apply(x, weight, bias, rows, dense)  # type: ignore[return-value]
 
 
 class _Gather(torch.autograd.Function):
