@@ -47,6 +47,7 @@ from .neurons import Neuron as Neuron
 from .neurons import Rate as Rate
 from .quantise import Quantised as Quantised
 from .quantise import quantise as quantise
+from .report import plots as plots
 from .report.draw import draw as draw
 from .surrogate import ArcTan as ArcTan
 from .surrogate import FastSigmoid as FastSigmoid

@@ -53,7 +53,7 @@ def test_every_public_name_is_in_the_reference(built):
     import neurospin as ns
 
     text = "".join(page.read_text() for page in (built / "docs/api").glob("*.html"))
-    modules = {"continual", "data", "encode", "energy", "plasticity", "tasks", "twins"}
+    modules = {"continual", "data", "encode", "energy", "plasticity", "plots", "tasks", "twins"}
     for name in set(ns.__all__) - modules:
         assert f'id="neurospin.{name}"' in text, name
     for name in reference.names("neurospin.plasticity"):

@@ -31,7 +31,8 @@ PAGES: dict[str, tuple[str, ...]] = {
     "Twins of behaviour": ("neurospin.twins.behaviour",),
     "Tasks and data": ("neurospin.tasks", "neurospin.data"),
     "Theory": ("neurospin.theory",),
-    "Runs and pictures": ("neurospin.runs", "neurospin.report.plots", "neurospin.report.html"),
+    "Pictures": ("neurospin.report.plots",),
+    "Runs and reports": ("neurospin.runs", "neurospin.report.html"),
     "Crossbar": ("hardware_targets.crossbar", "hardware_targets.crossbar.devices"),
 }
 

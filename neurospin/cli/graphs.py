@@ -157,10 +157,9 @@ def certify(
     if json:
         _write_json(json, certificate.to_dict())
     if figure and not certificate.problems:
-        from neurospin.report.certificate import certificate_figure
-        from neurospin.report.plots import save
+        from neurospin.report import plots
 
-        save(certificate_figure(certificate), figure)
+        plots.save(plots.certificate(certificate)[0], figure)
     typer.echo(str(certificate))
     if certificate.problems:
         raise typer.Exit(1)

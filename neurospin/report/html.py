@@ -16,7 +16,6 @@ from neurospin.certificate import Certificate
 from neurospin.errors import ConfigError
 from neurospin.files import existing, write_text
 from neurospin.report import plots
-from neurospin.report.certificate import certificate_figure
 
 MANY = 12  # tasks whose hidden values are told apart by shades
 
@@ -158,5 +157,5 @@ def _activity(results: dict[str, Any], arrays: dict[str, np.ndarray], dt: float)
         drawn["agreement"] = plots.svg(plots.agreement(differing, accuracy)[0])
     for name, c in ran.items():
         if c.get("causes") or c.get("trace"):  # runs of older versions have neither
-            drawn[f"certificate-{name}"] = plots.svg(certificate_figure(Certificate.from_dict(c)))
+            drawn[f"certificate-{name}"] = plots.svg(plots.certificate(Certificate.from_dict(c))[0])
     return drawn

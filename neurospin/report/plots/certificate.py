@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from neurospin.report.plots import COLOURS, STYLE
+from neurospin.report.plots.base import COLOURS, STYLE
 
 if TYPE_CHECKING:
     from neurospin.certificate import Cause, Certificate, Trace
@@ -20,7 +20,7 @@ LATENCY = "latency"
 WHITE = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
 
 
-def certificate_figure(certificate: Certificate) -> Figure:
+def certificate(certificate: Certificate) -> tuple[Figure, list[Axes]]:
     """Three panels: differing spikes over time by node; voltages of the neuron that differs first; causes.
 
     A panel that has nothing to show is left out: without a difference there is no trace, and a target
@@ -28,6 +28,9 @@ def certificate_figure(certificate: Certificate) -> Figure:
 
     Args:
         certificate: from `neurospin.certify`; one that compared something.
+
+    Returns:
+        The figure, and the axes of its panels, in that order.
     """
     causes = [cause for cause in certificate.causes if cause.name != LATENCY]
     with mpl.rc_context(STYLE):
@@ -39,7 +42,7 @@ def certificate_figure(certificate: Certificate) -> Figure:
             trace(certificate.trace, certificate.dt, figure.add_subplot(grid[1, 0]), certificate.target)
         if causes:
             by_cause(certificate, causes, figure.add_subplot(grid[:, 1]))
-    return figure
+    return figure, figure.axes
 
 
 def over_time(certificate: Certificate, ax: Axes) -> None:
