@@ -204,14 +204,19 @@ class TwinData:
             dt: of `counts`.
             window: of `counts`.
         """
-        binned, shown = self.counts(dt, window), self.trials["stimulus"]
+        binned = self.counts(dt, window)
+        return self.by_repeat(binned), np.repeat(np.unique(self.trials["stimulus"]), binned.shape[1])
+
+    def by_repeat(self, values: np.ndarray) -> np.ndarray:
+        """Values of the trials, `(trials, bins, units)`, as the scores want them, `(repeats, stimuli · bins, units)`."""
+        shown = self.trials["stimulus"]
         kinds, which, often = np.unique(shown, return_inverse=True, return_counts=True)
         order = np.argsort(which, kind="stable")
         repeat = np.empty(len(self), np.int64)
         repeat[order] = np.arange(len(self)) - np.repeat(np.cumsum(often) - often, often)
-        found = np.full((often.max(), len(kinds), *binned.shape[1:]), np.nan)
-        found[repeat, which] = binned
-        return found.reshape(len(found), -1, binned.shape[2]), np.repeat(kinds, binned.shape[1])
+        found = np.full((often.max(), len(kinds), *values.shape[1:]), np.nan)
+        found[repeat, which] = values
+        return found.reshape(len(found), -1, values.shape[2])
 
     def ceiling(self, dt: float | None = None, window: Window | None = None) -> Ceiling:
         """How well any model could foretell these trials, per unit; `dt` and `window` are those of `counts`."""

@@ -192,6 +192,7 @@ class Scores:
         bits_per_spike: over the mean rate; nan for responses that are no counts.
         d_squared: deviance explained; nan for responses that are no counts.
         cc_max: the ceiling of `average`.
+        spikes: how many spikes the unit fired in all trials; nan for responses that are no counts.
     """
 
     cc_norm: np.ndarray
@@ -201,33 +202,46 @@ class Scores:
     bits_per_spike: np.ndarray
     d_squared: np.ndarray
     cc_max: np.ndarray
+    spikes: np.ndarray
 
     def reliable(self, cut: float = 0.3) -> np.ndarray:
         """Units whose `cc_max²` is above the cut (default 0.3), `(units,)`."""
         return np.nan_to_num(self.cc_max, nan=0.0) ** 2 > cut
 
     def means(self, cut: float = 0.3) -> dict[str, float]:
-        """Mean of every score: of `cc_norm` and `feve` over the reliable units, of the others over all."""
+        """Mean of every score: of `cc_norm` and `feve` over the reliable units, of the others over all.
+
+        `bits_per_spike` is that of all units together, which weighs a unit by its spikes (Pei et al. 2021).
+        """
         told = {}
         for name, values in vars(self).items():
-            taken = values[self.reliable(cut)] if name in ("cc_norm", "feve") else values
-            taken = taken[np.isfinite(taken)]
-            told[name] = float(taken.mean()) if len(taken) else float("nan")
+            taken = np.isfinite(values) & (self.reliable(cut) if name in ("cc_norm", "feve") else True)
+            weight = self.spikes[taken] if name == "bits_per_spike" else np.ones(taken.sum())
+            told[name] = float(np.average(values[taken], weights=weight)) if weight.sum() > 0 else float("nan")
         return told
 
 
 def score(responses: np.ndarray, predictions: np.ndarray) -> Scores:
-    """All scores of predictions `(samples, units)` for responses `(repeats, samples, units)` of 2 repeats or more."""
-    found, told = _paired(responses, predictions, per_repeat=False, repeats=2)
+    """All scores of predictions for responses `(repeats, samples, units)`.
+
+    Args:
+        responses: one repeat gives no `cc_norm`, `feve` and `cc_max`.
+        predictions: `(samples, units)`, or one for every repeat, `(repeats, samples, units)`: then the scores of
+            average responses take their mean.
+    """
+    found, told = _paired(responses, predictions)
     held = found[np.isfinite(found)]
     counts = (told >= 0).all() and (held >= 0).all() and (held == np.round(held)).all()
     unknown = np.full(found.shape[2], np.nan)
+    mean = told if told.ndim == 2 else told.mean(0)
+    several = len(found) > 1
     return Scores(
-        cc_norm=cc_norm(found, told),
-        feve=feve(found, told),
+        cc_norm=cc_norm(found, mean) if several else unknown,
+        feve=feve(found, mean) if several else unknown,
         single_trial=single_trial_correlation(found, told),
-        average=average_correlation(found, told),
+        average=average_correlation(found, mean),
         bits_per_spike=bits_per_spike(found, told) if counts else unknown,
         d_squared=d_squared(found, told) if counts else unknown,
-        cc_max=cc_max(found),
+        cc_max=cc_max(found) if several else unknown,
+        spikes=np.nansum(found, axis=(0, 1)) if counts else unknown,
     )
