@@ -90,7 +90,7 @@ def test_averaged_repeats_have_the_likelihood_of_single_trials():
 
 
 def test_sessions_share_the_core_and_not_their_units():
-    data, rates = planted(sessions=2)
+    data, _ = planted(sessions=2)
     model = model_for(Twin(FeedForward(6, "rate")), data, seed=0)
     only = data.select(data.trials["session"] == "a")
     stimuli, responses, weight, _ = Prepared.of(model.twin, only, grouped=True, model=model).batch(None)
@@ -158,11 +158,11 @@ def test_what_cannot_be_fitted_is_refused():
         fit(Twin(FeedForward(4), readout="gaussian2d"), data)
     with pytest.raises(InputError, match="a core with maps"):
         Twin(FeedForward(4), shifter="eye")
-    with pytest.raises(InputError, match="modulator|record it"):
+    with pytest.raises(InputError, match="record it"):
         fit(Twin(FeedForward(4), modulator=("running",)), data)
     with pytest.raises(InputError, match="schedule"):
         fit(Twin(FeedForward(4)), data, schedule="none")
-    with pytest.raises(InputError, match="a multiple of 0.05 s"):
+    with pytest.raises(InputError, match=r"a multiple of 0\.05 s"):
         score(fit(Twin(FeedForward(4)), data, iterations=1), data, dt=0.07)
     with pytest.raises(InputError, match="units without"):
         fit(Twin(FeedForward(4)), planted(sessions=2)[0].select(np.arange(0, 300, 2)))
