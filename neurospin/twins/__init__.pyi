@@ -5,6 +5,8 @@ from . import losses as losses
 from . import scores as scores
 from . import variability as variability
 from .ceilings import ceiling as ceiling
+from .comparison import Comparison as Comparison
+from .comparison import compare as compare
 from .cores import Convolution as Convolution
 from .cores import Core as Core
 from .cores import FeedForward as FeedForward
@@ -12,6 +14,8 @@ from .cores import Recurrent as Recurrent
 from .data import Tensors as Tensors
 from .data import TwinData as TwinData
 from .evaluate import score as score
+from .export import Exported as Exported
+from .export import run_on as run_on
 from .fitting import Fit as Fit
 from .fitting import fit as fit
 from .insilico import most_exciting_input as most_exciting_input
