@@ -147,10 +147,10 @@ class SeveralPorts(Target, Protocol):
 
 @runtime_checkable
 class Adjustable(Target, Protocol):
-    """A target with settings: optional, for `--set` on the command line; in Python, make the target with them."""
+    """A target with settings: optional, for options of `deploy` and `--set` on the command line."""
 
     settings: tuple[str, ...]
-    """Names of the settings."""
+    """Names of the settings; `NAME.PART` is for the target to understand."""
 
     def adjusted(self, **settings: Any) -> Target:
         """The same target with other settings."""
@@ -254,7 +254,7 @@ def adjusted(target: str | Target, settings: Mapping[str, Any]) -> Target:
     if not isinstance(found, Adjustable):
         return found
     for name in settings:
-        if name not in found.settings:
+        if name.partition(".")[0] not in found.settings:
             raise unknown_name(f"target {found.name}", name, found.settings, "setting")
     return found.adjusted(**settings)
 
@@ -316,6 +316,7 @@ def deploy(
     dt: float | None = None,
     seed: int = 0,
     record: Iterable[str] = (),
+    **settings: Any,
 ) -> Report:
     """Run a graph on a target.
 
@@ -326,13 +327,14 @@ def deploy(
         dt: step in seconds; default, the one that the graph records.
         seed: seed of everything random on the target (default 0).
         record: names of neuron nodes whose output is wanted as well.
+        settings: of the target, for example `device="magneto_ionic_mtj", wires=2.5` of the crossbar.
 
     Raises:
-        InputError: the input does not fit the graph.
+        InputError: the input does not fit the graph, or a setting the target.
         GraphError: the graph records no `dt` and none was given.
         TargetError: the graph does not fit the target, or the target failed.
     """
-    chosen = get_target(target)
+    chosen = adjusted(target, settings) if settings else get_target(target)
     graph = repaired(graph)
     given = check_inputs(graph, spikes)
     step = resolve_dt(graph, dt)
@@ -342,10 +344,10 @@ def deploy(
         more = f" (and {len(problems) - 1} more: neurospin check)" if len(problems) > 1 else ""
         first = problems[0]
         raise TargetError(f"{chosen.name}: {first.node or 'graph'}", first.limit, first.value + more, first.fix)
-    options = {"record": wanted} if wanted else {}
+    asked = {"record": wanted} if wanted else {}
     if isinstance(chosen, SeveralPorts) and len(given) > 1:
-        return chosen.run(graph, given, dt=step, seed=seed, **options)
-    return chosen.run(graph, next(iter(given.values())), dt=step, seed=seed, **options)
+        return chosen.run(graph, given, dt=step, seed=seed, **asked)
+    return chosen.run(graph, next(iter(given.values())), dt=step, seed=seed, **asked)
 
 
 def export(graph: nir.NIRGraph, form: str | Exporter, folder: str | Path, *, dt: float | None = None) -> Path:

@@ -48,7 +48,7 @@ def test_a_certificate_compares_every_output():
     assert other.output_error["max"] == 1 and other.causes[0].alone.differing == other.differing
 
 
-@pytest.mark.parametrize("target", ["loihi", "crossbar"])
+@pytest.mark.parametrize("target", ["loihi"])
 def test_a_target_with_one_input_says_so_before_it_runs(target):
     told = [str(problem) for problem in ns.check(ports(), target)]
     assert told == [

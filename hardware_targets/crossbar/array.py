@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -100,15 +100,16 @@ class Array:
         if coding == "reference" and slices > 1:
             raise InputError("Array.coding", "pairs when weights are sliced", "reference", "use coding='pair'")
         self.device, self.generator, self.wiring, self.coding = device, generator, wiring, coding
+        self.tile = (rows, columns)
         self.rows, self.columns = min(rows, weight.shape[1]), min(columns, weight.shape[0])
         self.outputs, self.inputs = weight.shape
         self.slices, self.base = slices, 2**slice_bits
         self.dac_bits, self.x_max, self.adc_bits, self.noise = dac_bits, x_max, adc_bits, noise
         self.largest = float(weight.abs().max()) or 1.0
         self.dtype = weight.dtype
-        self.conversions, self.saturated, self.refreshes = 0, 0, 0
+        self.conversions, self.saturated, self.refreshes, self.driven = 0, 0, 0, 0
         self.full_scale: Tensor | None = None
-        self.state: list[tuple[Tensor, Tensor]] = []  # (plus, minus) per digit, each (in, out)
+        self.state: list[tuple[Any, Any]] = []  # of the device, (plus, minus) per digit, each (in, out)
         self.program(weight)
 
     @property
@@ -123,6 +124,7 @@ class Array:
             raise InputError(
                 "Array.program", str((self.outputs, self.inputs)), str(tuple(weight.shape)), "keep the shape"
             )
+        self.weight = weight
         low, span = self.device.g_min, self.device.g_max - self.device.g_min
         share = (weight.mT.to(torch.float64) / self.largest).clamp(-1, 1)
         write = lambda part: self.device.program(low + span * part, self.generator)  # noqa: E731
@@ -141,6 +143,65 @@ class Array:
                 digits.append((write(part * (share > 0)), write(part * (share < 0))))
             self.state = digits
         self._operator: Tensor | None = None
+        self._exact: bool | None = None
+
+    def relax(self, seconds: float, temperature: float = 300.0) -> None:
+        """Let time pass without writing; the operator is stale afterwards."""
+        age = lambda state: self.device.relax(state, seconds, self.generator, temperature)  # noqa: E731
+        self.state = [(age(plus), age(minus)) for plus, minus in self.state]
+        self._operator = None
+
+    @property
+    def exact(self) -> bool:
+        """Whether nothing distorts: the arrays hold the very weights and converters are ideal."""
+        if self.adc_bits is not None or self.dac_bits is not None:
+            return False
+        self.refresh()
+        if self._exact is None:
+            self._exact = not self._noisy and bool((self._seen() == self.weight).all())
+        return self._exact
+
+    def _seen(self) -> Tensor:
+        """Weights behind the wires, `(out, in)`."""
+        return self.operator.unflatten(0, (-1, self.slices)).sum(1).flatten(0, 1)[-self.inputs :].mT
+
+    def scale_input(self, x_max: float) -> None:
+        """Another full scale of the DAC; that of the ADC goes with it."""
+        if self.full_scale is not None:
+            self.full_scale = self.full_scale * (x_max / self.x_max)
+        self.x_max = x_max
+
+    @property
+    def parts(self) -> int:
+        """Currents that are added digitally for one output."""
+        return -(-self.inputs // self.rows) * self.slices
+
+    @property
+    def devices_per_weight(self) -> int:
+        """Crosspoints that hold one weight; a reference column adds one device per row, not counted here."""
+        return self.slices * (2 if self.coding == "pair" else 1)
+
+    def held_error(self) -> Tensor:
+        """Weights that the devices hold, wires apart, minus the wanted ones, `(out, in)`."""
+        span, held = self.device.g_max - self.device.g_min, torch.zeros((), dtype=torch.float64)
+        for k, pair in enumerate(self.state):
+            plus, minus = (self.device.conductance(state) for state in pair)
+            held = held + (plus.double() - minus) * (self._digit(k) / span)
+        return held.mT - self.weight
+
+    def wire_error(self) -> float:
+        """Root mean square of what the wires add to every weight."""
+        return float((self._seen() - self.weight - self.held_error()).square().mean().sqrt())
+
+    def mean_variance(self) -> float:
+        """Of a read of one weight."""
+        self.refresh()
+        return float(self._variance.mean())
+
+    def row_conductance(self) -> Tensor:
+        """Siemens that a driven row meets, summed over its devices of all tiles and digits, `(in,)`."""
+        self.refresh()
+        return self._rows
 
     def _digit(self, k: int) -> float:
         """Weight that a full conductance of digit k stands for."""
@@ -167,12 +228,14 @@ class Array:
         if self._operator is not None:
             return
         span = self.device.g_max - self.device.g_min
-        operators, variances = [], []
+        operators, variances, self._exact = [], [], None
+        self._rows = torch.zeros(self.inputs)
         for k, pair in enumerate(self.state):
             scale = self._digit(k) / span
             seen, spread = [], []
             for state in pair:
                 g = self.device.conductance(state)
+                self._rows = self._rows + g.sum(1)
                 wired = g if self.wiring is None else g.to(self.dtype)
                 effective = self._tiled(wired)
                 variance = self._tiled_variance(self.device.read_variance(state), g, effective)
@@ -197,8 +260,8 @@ class Array:
         plain = pad(variance, (0, 0, down, 0)).unflatten(0, (-1, self.rows))
         if self.wiring is None:
             return plain
-        ratio = effective / pad(g, (0, 0, down, 0), value=1.0).unflatten(0, (-1, self.rows)).clamp(min=1e-300)
-        return plain * ratio.square()
+        held = pad(g, (0, 0, down, 0)).unflatten(0, (-1, self.rows))
+        return torch.where(held > 0, plain * (effective / held).square(), 0.0)
 
     @property
     def operator(self) -> Tensor:
@@ -211,7 +274,7 @@ class Array:
         """Through the DAC and on to the row tiles, `(row tiles, samples, rows)`."""
         if self.dac_bits is not None:
             q = 2 ** (self.dac_bits - 1) - 1
-            x = (x * (q / self.x_max)).round_().clamp_(-q, q).mul_(self.x_max / q)
+            x = (x * (q / self.x_max)).round_().clamp_(-q, q).div_(q / self.x_max)
         down = -self.inputs % self.rows
         if down:
             x = pad(x, (down, 0))

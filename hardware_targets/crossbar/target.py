@@ -2,49 +2,153 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, get_args
 
 import nir
 import numpy as np
 import torch
+from torch import Tensor
 
-from hardware_targets.crossbar.devices import BoundedLinear, Device
-from hardware_targets.crossbar.tile import Layer
-from neurospin.errors import InputError, NeurospinError
+from hardware_targets.crossbar import costs
+from hardware_targets.crossbar.array import Array, Wiring
+from hardware_targets.crossbar.devices import BoundedLinear, Device, PulsedDevice, device
+from hardware_targets.crossbar.mapping import LARGEST, WEIGHTS, Convolution, Layer
+from neurospin.errors import InputError, NeurospinError, unknown_name
 from neurospin.graph.check import shapes
-from neurospin.graph.order import SPIKING, STATEFUL, order
-from neurospin.graph.simulate import simulate
+from neurospin.graph.order import SPIKING, STATEFUL, Order, order
+from neurospin.graph.simulate import Simulation, simulate
 from neurospin.target import Problem, Report
 
-DIGITAL = (nir.Input, nir.Output, nir.Scale, nir.Flatten, *STATEFUL)
+POOLS = (nir.SumPool2d, nir.AvgPool2d)
+DIGITAL = (nir.Input, nir.Output, nir.Scale, nir.Flatten, nir.Threshold, *POOLS, *STATEFUL)
+BINARY_SLICES = 6
+
+
+@dataclass(frozen=True)
+class Options:
+    """Everything about the arrays but their device; see `Crossbar`."""
+
+    wires: Wiring | None = None
+    rows: int = 256
+    columns: int = 256
+    coding: Literal["pair", "reference"] = "pair"
+    slices: int | None = None
+    slice_bits: int = 2
+    dac_bits: int | None = None
+    adc_bits: int | None = 8
+    noise: Literal["exact", "column"] = "exact"
+    convolution: Convolution = "patches"
+    calibration: int = 0
+    read_volts: float = 0.1
+    read_seconds: float = 10e-9
+    age: float = 0.0
+    temperature: float = 300.0
+
+    def __post_init__(self) -> None:
+        for name, least in (("rows", 1), ("columns", 1), ("slice_bits", 1), ("calibration", 0), ("slices", 1)):
+            value = getattr(self, name)
+            if not (name == "slices" and value is None) and not _whole(value, least):
+                raise InputError(f"Crossbar.{name}", f"a whole number, at least {least}", repr(value), "choose one")
+        for name in ("adc_bits", "dac_bits"):
+            value = getattr(self, name)
+            if value is not None and not (_whole(value, 2) and value <= 24):
+                raise InputError(f"Crossbar.{name}", "2 to 24, or None", repr(value), "choose a converter")
+        for name, least in (("read_volts", 0), ("read_seconds", 0), ("temperature", 0), ("age", -1)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not least < value < math.inf:
+                expected = "a number >= 0" if least < 0 else "a number > 0"
+                raise InputError(f"Crossbar.{name}", expected, repr(value), "choose one")
+        if self.age < 0:
+            raise InputError("Crossbar.age", "a number >= 0", repr(self.age), "give seconds after programming")
+        for name, known in (
+            ("coding", ("pair", "reference")), ("noise", ("exact", "column")), ("convolution", get_args(Convolution)),
+        ):  # fmt: skip
+            if getattr(self, name) not in known:
+                raise unknown_name(f"Crossbar.{name}", str(getattr(self, name)), known, name)
+
+
+NAMES = ("device", *(f.name for f in fields(Options)))
 
 
 class Crossbar:
-    """Crossbars of one kind of device.
+    """Crossbars of one kind of device. Every option but `device` has its name; `deploy` takes them, too.
 
     Args:
-        device: of every crosspoint, default `BoundedLinear()`.
-        adc_bits: resolution of the converters, default 8; `None` for ideal ones.
-        rows: height of a tile, default 256.
+        device: of every crosspoint: a device, its name (`hardware_targets.crossbar.devices.presets.NAMES`), or a
+            mapping of `kind` and settings; default `BoundedLinear()`.
+        wires: resistance of the lines: ohms per segment, a `Wiring` or a mapping of its fields; None (default): ideal.
+        rows: largest number of rows of a tile, default 256.
+        columns: largest number of columns, default 256.
+        coding: `"pair"` (default) or `"reference"`.
+        slices: digits of a weight. Default None: one, or, for devices of two states under weights of more than two
+            magnitudes, six digits of one bit.
+        slice_bits: of a digit, default 2; one for devices of two states.
+        dac_bits: None (default) for an ideal DAC; spikes need none.
+        adc_bits: default 8; None for ideal ones.
+        noise: law of the read noise, see `Array`.
+        convolution: `"patches"` (default) or `"unrolled"`, see `hardware_targets.crossbar.mapping`.
+        calibration: samples of the input on which the ADC ranges are found first; default 0: from the weights.
+        read_volts: of a full-scale input, default 0.1 V.
+        read_seconds: of a read, default 10 ns; for the energy and latency.
+        age: seconds between programming and the run, default 0.
+        temperature: kelvin during that time, default 300.
+
+    Raises:
+        InputError, UnknownName: an option that is impossible.
     """
 
     name = "crossbar"
+    settings = NAMES
+    several_ports = True
 
-    def __init__(self, device: Device | None = None, *, adc_bits: int | None = 8, rows: int = 256) -> None:
-        if adc_bits is not None and not 2 <= adc_bits <= 24:
-            raise InputError("Crossbar.adc_bits", "2 to 24, or None", repr(adc_bits), "choose a converter")
-        if rows < 1:
-            raise InputError("Crossbar.rows", "at least 1", repr(rows), "choose a tile")
-        self.device = device or BoundedLinear()
-        self.adc_bits, self.rows = adc_bits, rows
-        self.causes = (*self.device.causes, *(("ADC",) if adc_bits is not None else ()))
+    def __init__(self, device: str | Mapping[str, Any] | Device | PulsedDevice | None = None, **options: Any) -> None:
+        for option in options:
+            if option not in NAMES:
+                raise unknown_name("crossbar", option, NAMES, "option")
+        if "wires" in options:
+            options["wires"] = _wiring(options["wires"])
+        self.options = Options(**options)
+        self.device = _device(device, self.options.read_volts)
+        self.causes = self._causes()
+
+    def _causes(self) -> tuple[str, ...]:
+        s = self.options
+        there = {
+            "levels": (s.slices or 1) > 1, "wires": s.wires is not None, "DAC": s.dac_bits is not None,
+            "ADC": s.adc_bits is not None, "ageing": s.age > 0,
+        }  # fmt: skip
+        return tuple(dict.fromkeys((*self.device.causes, *(name for name, given in there.items() if given))))
+
+    def adjusted(self, **settings: Any) -> Crossbar:
+        """A crossbar with other options; `device.NAME` and `wires.NAME` set one field of a device or of the wires."""
+        nested: dict[str, Any] = {}
+        for key, value in settings.items():
+            whole, dot, part = key.partition(".")
+            if not dot:
+                nested[key] = {"kind": value} if key == "device" and isinstance(value, str) else value
+        for key, value in settings.items():
+            whole, dot, part = key.partition(".")
+            if dot:
+                held = nested.setdefault(whole, {"kind": "bounded_linear"} if whole == "device" else {})
+                if whole not in ("device", "wires") or not isinstance(held, dict):
+                    raise InputError("crossbar", "device.NAME or wires.NAME", key, "give the whole option instead")
+                nested[whole] = {**held, part: value}
+        return Crossbar(**nested)
 
     def only(self, causes: Iterable[str]) -> Crossbar:
         """The same crossbars with just these causes; each noise is drawn as it is in the whole."""
-        kept = set(causes)
-        bits = self.adc_bits if "ADC" in kept else None
-        return Crossbar(self.device.only(kept), adc_bits=bits, rows=self.rows)
+        kept, s = set(causes), self.options
+        changes: dict[str, Any] = {}
+        for cause, field, without in (
+            ("levels", "slices", 1), ("wires", "wires", None), ("DAC", "dac_bits", None), ("ADC", "adc_bits", None),
+            ("ageing", "age", 0.0),
+        ):  # fmt: skip
+            if cause not in kept:
+                changes[field] = without
+        return _made(self.device.only(kept), replace(s, **changes))
 
     def unavailable(self) -> str:
         """Always there."""
@@ -54,74 +158,177 @@ class Crossbar:
         """What keeps the graph from being mapped to arrays."""
         try:
             plan = order(graph)
-            shapes(graph)
+            sizes = shapes(graph)
         except NeurospinError as error:
             return [Problem(error.where, error.expected, error.got, error.fix)]
         problems = []
         for name, node in plan.nodes.items():
-            if isinstance(node, nir.Affine | nir.Linear):
+            if isinstance(node, WEIGHTS):
                 weight = np.asarray(node.weight)
-                if weight.ndim != 2:
+                if isinstance(node, nir.Affine | nir.Linear) and weight.ndim != 2:
                     problems.append(Problem(name, "a matrix (out, in)", f"shape {weight.shape}", "flatten first"))
                 elif not np.isfinite(weight).all():
                     problems.append(Problem(name, "finite weights", "a value that is not", "train again"))
+                elif isinstance(node, nir.Conv1d | nir.Conv2d) and self.options.convolution == "unrolled":
+                    need = math.prod(_fed(plan, sizes, name)) * math.prod(sizes[name])
+                    if need > LARGEST:
+                        got = f"{need:.3g} of an unrolled convolution"
+                        problems.append(Problem(name, f"at most {LARGEST:.3g} devices", got, "convolution='patches'"))
             elif not isinstance(node, DIGITAL):
-                kinds = "Affine, Linear, Scale, Flatten, Delay and neurons"
-                problems.append(Problem(name, kinds, type(node).__name__, "use dense layers"))
+                kinds = "weights, pooling, Scale, Flatten, Threshold, Delay and neurons"
+                problems.append(Problem(name, kinds, type(node).__name__, "replace the node"))
         return problems
 
-    def run(
-        self, graph: nir.NIRGraph, spikes: np.ndarray, *, dt: float, seed: int = 0, record: Iterable[str] = ()
-    ) -> Report:
-        """Program the arrays, then run the graph with their products; `seed` fixes all noise."""
-        plan = order(graph)
+    def prepare(self, graph: nir.NIRGraph, seed: int = 0) -> Chip:
+        """Program the arrays of a graph: one chip, drawn by `seed`."""
+        plan, sizes = order(graph), shapes(graph)
         layers: dict[str, Layer] = {}
         for number, (name, node) in enumerate(plan.nodes.items()):
-            if not isinstance(node, nir.Affine | nir.Linear):
-                continue
-            child = int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> 1)
-            bias = torch.as_tensor(np.asarray(node.bias), dtype=torch.float32) if isinstance(node, nir.Affine) else None
-            layers[name] = Layer(
-                torch.as_tensor(np.asarray(node.weight), dtype=torch.float32),
-                bias,
-                self.device,
-                rows=self.rows,
-                adc_bits=self.adc_bits,
-                generator=torch.Generator().manual_seed(child),
-            )
+            if isinstance(node, WEIGHTS):
+                child = int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> 1)
+                generator = torch.Generator().manual_seed(child)
+                layers[name] = Layer(
+                    name,
+                    node,
+                    _fed(plan, sizes, name),
+                    lambda w, g=generator: self._array(w, g),
+                    self.options.convolution,
+                )
+        if self.options.age:
+            for layer in layers.values():
+                layer.relax(self.options.age, self.options.temperature)
+        return Chip(self, graph, plan, layers)
+
+    def _array(self, weight: Tensor, generator: torch.Generator) -> Array:
+        s = self.options
+        slices, bits = s.slices or 1, s.slice_bits
+        if self.device.two_states:
+            magnitudes = weight.abs().unique()
+            several = len(magnitudes[magnitudes > 0]) > 1
+            slices, bits = s.slices or (BINARY_SLICES if several else 1), 1
+        return Array(
+            weight, self.device, generator, rows=s.rows, columns=s.columns, wiring=s.wires, coding=s.coding,
+            slices=slices, slice_bits=bits, dac_bits=s.dac_bits, adc_bits=s.adc_bits, noise=s.noise,
+        )  # fmt: skip
+
+    def run(
+        self,
+        graph: nir.NIRGraph,
+        spikes: np.ndarray | Mapping[str, np.ndarray],
+        *,
+        dt: float,
+        seed: int = 0,
+        record: Iterable[str] = (),
+    ) -> Report:
+        """Program the arrays, then run the graph with their products; `seed` fixes everything random."""
+        chip = self.prepare(graph, seed)
+        given = spikes if isinstance(spikes, Mapping) else {chip.plan.inputs[0]: spikes}
+        if self.options.calibration and self.options.adc_bits is not None:
+            chip.calibrate({name: x[:, : self.options.calibration] for name, x in given.items()}, dt)
         wanted = tuple(record)
-        traced = [name for name in wanted if isinstance(plan.nodes[name], SPIKING)]
-        result = simulate(graph, spikes, dt=dt, record=wanted, before_reset=traced, operators=layers)
+        result = chip.run(given, dt, wanted)
+        steps, samples = next(iter(given.values())).shape[:2]
+        return chip.report(result, wanted, steps, samples, seed)
+
+
+@dataclass(frozen=True)
+class Chip:
+    """A graph whose weights are on programmed arrays.
+
+    Attributes:
+        target: what it was made by.
+        graph: as it was given.
+        plan: its order.
+        layers: by node.
+    """
+
+    target: Crossbar
+    graph: nir.NIRGraph
+    plan: Order
+    layers: dict[str, Layer]
+
+    def calibrate(self, spikes: np.ndarray | Mapping[str, np.ndarray], dt: float) -> None:
+        """Range all ADCs on the currents of a sample input `(time, batch, *input)`, as the graph without noise gives it."""
+        simulate(self.graph, spikes, dt=dt, operators={name: layer.watched for name, layer in self.layers.items()})
+        for layer in self.layers.values():
+            layer.calibrate()
+
+    def run(self, spikes: np.ndarray | Mapping[str, np.ndarray], dt: float, record: tuple[str, ...] = ()) -> Simulation:
+        """Run the graph with the products of the arrays."""
+        traced = [name for name in record if isinstance(self.plan.nodes[name], SPIKING)]
+        return simulate(self.graph, spikes, dt=dt, record=record, before_reset=traced, operators=self.layers)
+
+    def relax(self, seconds: float, temperature: float = 300.0) -> None:
+        """Let time pass without writing."""
+        for layer in self.layers.values():
+            layer.relax(seconds, temperature)
+
+    def report(self, result: Simulation, wanted: tuple[str, ...], steps: int, samples: int, seed: int) -> Report:
+        """What a run of `steps` × `samples` gave, and its costs."""
+        target, layers = self.target, self.layers
+        s, kinds = target.options, (*SPIKING, nir.LI, nir.CubaLI, nir.I)
+        neurons = sum(int(np.size(node.r)) for node in self.plan.nodes.values() if isinstance(node, kinds))
+        updates = float(steps * samples * neurons)
+        written = [layer.written() for layer in layers.values()]
         info: dict[str, Any] = {
             "latency": dict.fromkeys(wanted, 0),
-            "approximations": [line for name, layer in layers.items() for line in layer.approximations(name)],
+            "approximations": [line for layer in layers.values() for line in layer.approximations()],
             "seed": seed,
-            "adc_bits": self.adc_bits,
-            "rows": self.rows,
             "neurons": "digital, float32",
-            **self.device.describe(),
-        }
-        return Report(
-            result.output,
-            0,
-            self._operations(plan.nodes, layers, spikes),
-            {},
-            info,
-            result.records,
-            result.before_reset,
-        )
-
-    @staticmethod
-    def _operations(nodes: dict[str, nir.NIRNode], layers: dict[str, Layer], spikes: np.ndarray) -> dict[str, float]:
-        steps = spikes.shape[0] * spikes.shape[1]
-        kinds = (*SPIKING, nir.LI, nir.CubaLI, nir.I)
-        neurons = sum(int(np.size(node.r)) for node in nodes.values() if isinstance(node, kinds))
-        return {
+            "adc_range": f"on {s.calibration} samples of this input" if s.calibration else "from the weights",
+            "mapping": costs.table(layers),
+            "tiles": sum(layer.tiles for layer in layers.values()),
+            "utilisation": sum(x.devices for x in layers.values()) / max(1, sum(x.capacity for x in layers.values())),
+            "area_m2": costs.area(layers),
+            "seconds": costs.seconds(layers, steps, s.read_seconds),
+            "energy_source": costs.SOURCE,
+            "programming": {
+                "pulses": sum(w.pulses for w in written), "joules": sum(w.joules for w in written),
+                "seconds": max((w.seconds for w in written), default=0.0),
+            },
+            **{f.name: getattr(s, f.name) for f in fields(s) if f.name != "wires"},
+            "wires": None if s.wires is None else vars(s.wires),
+            **target.device.describe(),
+        }  # fmt: skip
+        operations = {
             "device_reads": float(sum(layer.reads for layer in layers.values())),
             "adc_conversions": float(sum(layer.conversions for layer in layers.values())),
-            "neuron_updates": float(steps * neurons),
+            "neuron_updates": updates,
             "devices": float(sum(layer.devices for layer in layers.values())),
         }
+        joules = costs.energy(layers, updates, s.read_volts, s.read_seconds)
+        outputs = result.outputs if len(result.outputs) > 1 else {}
+        first = next(iter(result.outputs.values()))
+        return Report(first, 0, operations, joules, info, result.records, result.before_reset, outputs)
+
+
+def _made(device: Device, options: Options) -> Crossbar:
+    return Crossbar(device, **{f.name: getattr(options, f.name) for f in fields(options)})
+
+
+def _device(given: Any, read_volts: float) -> Device:
+    return BoundedLinear() if given is None else device(given, read_volts)
+
+
+def _wiring(given: Any) -> Wiring | None:
+    if given is None or isinstance(given, Wiring):
+        return given
+    if isinstance(given, Mapping):
+        known = [f.name for f in fields(Wiring)]
+        for name in given:
+            if name not in known:
+                raise unknown_name("Crossbar.wires", str(name), known, "field")
+        return Wiring(**given)
+    return Wiring(given, given)
+
+
+def _whole(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _fed(plan: Order, sizes: Mapping[str, tuple[int, ...]], name: str) -> tuple[int, ...]:
+    """Shape of what a node is given."""
+    return next(sizes[s] for s in (*plan.sources[name], *plan.delayed[name]) if s in sizes)
 
 
 target = Crossbar()

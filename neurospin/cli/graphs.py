@@ -54,6 +54,7 @@ def check(
     target: Target,
     dt: Dt = None,
     time_unit: Unit = None,
+    settings: Settings = None,
     json: Annotated[Path | None, typer.Option("--json", help="Where the list of problems goes.")] = None,
 ) -> None:
     """Tell whether a graph fits a target, without running it; exit status 1 when it does not."""
@@ -61,7 +62,7 @@ def check(
     from neurospin.graph.contract import metadata
 
     content = _graph(graph, dt, time_unit)
-    problems = seam.check(content, target, dt=dt)
+    problems = seam.check(content, _adjusted(target, settings), dt=dt)
     if json:
         _write_json(json, {"graph": str(graph), "target": target, "problems": [asdict(p) for p in problems]})
     for problem in problems:
@@ -200,4 +201,9 @@ def _adjusted(target: str, settings: list[str] | None) -> str | seam.Target:
             values[key] = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise ConfigError(f"--set {key}", "a YAML value", repr(text), "quote the value") from error
+        if isinstance(values[key], str):  # YAML 1.1 takes 1e-3 and none for text
+            try:
+                values[key] = None if values[key].lower() == "none" else float(values[key])
+            except ValueError:
+                continue
     return adjusted(target, values)

@@ -20,7 +20,7 @@ Unit = Annotated[
     typer.Option("--time-unit", help="Unit of the graph's times, where it is not seconds: s, ms, us, steps."),
 ]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", help="A setting of the target, key=value; reference: scheme, reset.")
+    list[str] | None, typer.Option("--set", help="A setting of the target, key=value: scheme, reset; device, wires.")
 ]
 Spikes = Annotated[
     Path,

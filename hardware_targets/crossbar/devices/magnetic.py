@@ -13,6 +13,7 @@ retention `τ₀ e^{Δ + ΔE}`. Reading: the parallel state is ohmic and
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -63,6 +64,8 @@ class BinaryMTJ(PulsedDevice):
     track: float | None = None
     vcma: float = 0.0
     hidden: ClassVar[bool] = False
+    two_states: ClassVar[bool] = True
+    imperfections: ClassVar[Mapping[str, str]] = dict.fromkeys(("r_spread", "tmr_spread", "v_spread"), "device spread")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -99,6 +102,20 @@ class BinaryMTJ(PulsedDevice):
         """
         share = (1 + math.log(-math.log1p(-chance) * self.tau0 / seconds) / self.delta) / self._shrink
         return self.v_to_p * share, self.v_to_ap * share
+
+    def bounds(self, volts: float = 0.0) -> tuple[float, float]:
+        """Of the antiparallel and the parallel state."""
+        return 1 / (self.r_p * (1 + self.tmr / (1 + (volts / self.v_half) ** 2))), 1 / self.r_p
+
+    def nominal(self, state: State, volts: float = 0.0) -> Tensor:
+        """With the resistance and TMR of the family."""
+        alike = {name: torch.full_like(state[name], getattr(self, name)) for name in ("r_p", "tmr")}
+        return self.conductance({**state, **alike}, volts)
+
+    def strong(self, way: Tensor) -> Pulse:
+        """One and a half times the median voltage, for ten attempt times or `median_seconds`."""
+        volts = 1.5 * torch.where(way > 0, self.v_to_p, self.v_to_ap) * (way != 0)
+        return Pulse(volts, max(self.median_seconds, 10 * self.tau0))
 
     def _fresh(self, shape: tuple[int, ...], generator: torch.Generator) -> State:
         return {
@@ -194,6 +211,7 @@ class MagnetoIonicMTJ(BinaryMTJ):
     gate_endurance: float = 2000.0
     gate_capacitance: float = 1e-15
     hidden: ClassVar[bool] = True
+    imperfections: ClassVar[Mapping[str, str]] = {**BinaryMTJ.imperfections, "hidden_spread": "device spread"}
 
     def _fresh(self, shape: tuple[int, ...], generator: torch.Generator) -> State:
         fresh = super()._fresh(shape, generator)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -70,6 +71,12 @@ class PulsedDevice(ABC):
         read_noise: standard deviation of a read in units of the conductance, default 0.
     """
 
+    imperfections: ClassVar[Mapping[str, str]] = {}
+    """Fields of the family that make it imperfect, each with the name of the cause that it belongs to."""
+
+    two_states: ClassVar[bool] = False
+    """Whether a device is in one of two states."""
+
     stuck: float = field(default=0.0, kw_only=True)
     endurance: float = field(default=float("inf"), kw_only=True)
     read_noise: float = field(default=0.0, kw_only=True)
@@ -103,8 +110,34 @@ class PulsedDevice(ABC):
         """Mean conductance after a pulse, siemens: what training can differentiate."""
 
     @abstractmethod
+    def bounds(self, volts: float = 0.0) -> tuple[float, float]:
+        """Lowest and highest conductance of a device without spread at a read voltage, siemens."""
+
+    @abstractmethod
+    def nominal(self, state: State, volts: float = 0.0) -> Tensor:
+        """Conductance that devices without spread would have in these states, siemens."""
+
+    @abstractmethod
+    def strong(self, way: Tensor) -> Pulse:
+        """A pulse that moves nearly every fresh device one state up (`way` = 1), down (−1), or is none (0)."""
+
+    @abstractmethod
     def relax(self, state: State, seconds: float, generator: torch.Generator, temperature: float = 300.0) -> State:
         """State after a time without pulses."""
+
+    @property
+    def causes(self) -> tuple[str, ...]:
+        """What is imperfect about it, as far as it is there."""
+        found = [cause for name, cause in self._imperfect().items() if np.any(getattr(self, name))]
+        return tuple(dict.fromkeys(found))
+
+    def without(self, causes: Collection[str]) -> Self:
+        """The same device less some of its causes."""
+        gone = [name for name, cause in self._imperfect().items() if cause in causes]
+        return replace(self, **{name: np.multiply(getattr(self, name), 0).tolist() for name in gone})
+
+    def _imperfect(self) -> dict[str, str]:
+        return {**self.imperfections, "stuck": "stuck devices", "read_noise": "read noise"}
 
     def initial(self, shape: tuple[int, ...], generator: torch.Generator) -> State:
         """Fresh devices: spreads and faults are drawn here, once."""
@@ -167,10 +200,11 @@ class PulsedDevice(ABC):
         return float("inf")
 
     def describe(self) -> Mapping[str, Any]:
-        """Kind and settings as plain values."""
-        plain = {}
+        """Kind and settings as plain values; None is unlimited."""
+        plain: dict[str, Any] = {}
         for f in fields(self):
             value = getattr(self, f.name)
+            value = None if value == float("inf") else value
             plain[f.name] = {"kind": type(value).__name__, **vars(value)} if is_dataclass(value) else value
         return {"device": type(self).__name__, **plain}
 

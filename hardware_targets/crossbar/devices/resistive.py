@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -27,6 +29,7 @@ class HfOxLevels(PulsedDevice):
     means: tuple[float, ...] = (10e-6, 30e-6, 50e-6, 70e-6, 90e-6)
     sigmas: tuple[float, ...] = (2e-6,) * 5
     threshold: float = 1.0
+    imperfections: ClassVar[Mapping[str, str]] = {"sigmas": "programming noise"}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -40,6 +43,18 @@ class HfOxLevels(PulsedDevice):
             raise InputError(
                 "HfOxLevels", "rising means, one sigma >= 0 each", f"{self.means}, {self.sigmas}", "sort them"
             )
+
+    def bounds(self, volts: float = 0.0) -> tuple[float, float]:
+        """Means of the first and the last level."""
+        return self.means[0], self.means[-1]
+
+    def nominal(self, state: State, volts: float = 0.0) -> Tensor:
+        """Mean of the level."""
+        return torch.tensor(self.means)[state["level"].long()]
+
+    def strong(self, way: Tensor) -> Pulse:
+        """At the threshold, 1 µs."""
+        return Pulse(self.threshold * way, 1e-6)
 
     def _programmed(self, level: Tensor, generator: torch.Generator) -> Tensor:
         means, sigmas = torch.tensor(self.means)[level.long()], torch.tensor(self.sigmas)[level.long()]
@@ -98,12 +113,25 @@ class PhaseChange(PulsedDevice):
     drift: float = 0.031
     drift_spread: float = 0.25
     t0: float = 1.0
+    imperfections: ClassVar[Mapping[str, str]] = {"step_noise": "programming noise", "drift_spread": "device spread"}
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not (0 <= self.g_min < self.g_max < math.inf and self.t0 > 0):
             got = f"{self.g_min:g} S, {self.g_max:g} S, {self.t0:g} s"
             raise InputError("PhaseChange", "0 <= g_min < g_max and t0 > 0", got, "give the bounds in order")
+
+    def bounds(self, volts: float = 0.0) -> tuple[float, float]:
+        """`g_min` and `g_max`."""
+        return self.g_min, self.g_max
+
+    def nominal(self, state: State, volts: float = 0.0) -> Tensor:
+        """Before any drift."""
+        return state["g"]
+
+    def strong(self, way: Tensor) -> Pulse:
+        """1 V, 100 ns: every pulse acts."""
+        return Pulse(way, 1e-7)
 
     def _fresh(self, shape: tuple[int, ...], generator: torch.Generator) -> State:
         nu = self.drift * spread(shape, self.drift_spread, generator)

@@ -16,12 +16,20 @@ from torch import Tensor
 
 from neurospin.errors import InputError
 
+State = Any
+"""What a device keeps of an array: a tensor, or tensors by name."""
+
 
 class Device(ABC):
     """One kind of crosspoint device."""
 
     g_min: float
     g_max: float
+
+    @property
+    def two_states(self) -> bool:
+        """Whether only the two bounds can be stored."""
+        return getattr(self, "levels", None) == 2
 
     @property
     @abstractmethod
@@ -33,16 +41,20 @@ class Device(ABC):
         """The same device with just these causes."""
 
     @abstractmethod
-    def program(self, wanted: Tensor, generator: torch.Generator) -> Tensor:
+    def program(self, wanted: Tensor, generator: torch.Generator) -> State:
         """State after an attempt to write conductances `wanted` (siemens); same shape."""
 
     @abstractmethod
-    def conductance(self, state: Tensor) -> Tensor:
+    def conductance(self, state: State) -> Tensor:
         """Conductance of a state, siemens."""
 
     @abstractmethod
-    def read_variance(self, state: Tensor) -> Tensor:
+    def read_variance(self, state: State) -> Tensor:
         """Variance of the conductance from one read to the next, siemens²; reads are independent."""
+
+    @abstractmethod
+    def relax(self, state: State, seconds: float, generator: torch.Generator, temperature: float = 300.0) -> State:
+        """State after a time without writing."""
 
     def describe(self) -> dict[str, Any]:
         """Kind and settings as plain values."""
@@ -80,6 +92,10 @@ class Ideal(Device):
     def read_variance(self, state: Tensor) -> Tensor:
         """Zero."""
         return torch.zeros_like(state)
+
+    def relax(self, state: State, seconds: float, generator: torch.Generator, temperature: float = 300.0) -> State:
+        """Unchanged."""
+        return state
 
 
 @dataclass(frozen=True)
@@ -153,3 +169,7 @@ class BoundedLinear(Device):
     def read_variance(self, state: Tensor) -> Tensor:
         """`(read_noise · g)²`."""
         return (self.read_noise * state).square()
+
+    def relax(self, state: State, seconds: float, generator: torch.Generator, temperature: float = 300.0) -> State:
+        """Unchanged: this model does not know time."""
+        return state

@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -39,6 +40,7 @@ class TableDevice(PulsedDevice):
     sigma: float = 0.0
     residual: float = 0.0
     nonlinearity: tuple[float, float] = (math.nan, math.nan)
+    imperfections: ClassVar[Mapping[str, str]] = {"sigma": "programming noise"}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -100,6 +102,18 @@ class TableDevice(PulsedDevice):
             misfit.append(curve - smooth)
         residual = float(np.sqrt(np.mean(np.square(misfit))))
         return TableDevice(used[0], used[1], residual, residual, (constants[0], constants[1]))
+
+    def bounds(self, volts: float = 0.0) -> tuple[float, float]:
+        """Range that both curves cover."""
+        return max(self.up[0], self.down[-1]), min(self.up[-1], self.down[0])
+
+    def nominal(self, state: State, volts: float = 0.0) -> Tensor:
+        """The conductance."""
+        return state["g"]
+
+    def strong(self, way: Tensor) -> Pulse:
+        """One pulse of the table."""
+        return Pulse(way, 1.0)
 
     def _fresh(self, shape: tuple[int, ...], generator: torch.Generator) -> State:
         return {"g": torch.full(shape, self.up[0])}

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -26,6 +28,7 @@ class _Counter(PulsedDevice):
     g_min: float = 1 / 9199.2
     g_max: float = 1 / 3363.7
     g_spread: float = 0.05
+    imperfections: ClassVar[Mapping[str, str]] = {"g_spread": "device spread"}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -35,8 +38,16 @@ class _Counter(PulsedDevice):
                 f"{self.g_min:g} S, {self.g_max:g} S, {self.levels}", "give the bounds in order",
             )  # fmt: skip
 
+    def bounds(self, volts: float = 0.0) -> tuple[float, float]:
+        """`g_min` and `g_max`."""
+        return self.g_min, self.g_max
+
     def _fresh(self, shape: tuple[int, ...], generator: torch.Generator) -> State:
         return {"level": torch.zeros(shape), "g_scale": spread(shape, self.g_spread, generator)}
+
+    def nominal(self, state: State, volts: float = 0.0) -> Tensor:
+        """Of the level."""
+        return self.conductance({**state, "g_scale": torch.ones_like(state["g_scale"])})
 
     @abstractmethod
     def _move(self, state: State, volts: Tensor, seconds: float, temperature: float) -> Tensor:
@@ -93,6 +104,10 @@ class DomainWallMTJ(_Counter):
     delta: float = 40.0
     tau0: float = 1e-9
 
+    def strong(self, way: Tensor) -> Pulse:
+        """Twice the highest depinning voltage, ten attempt times."""
+        return Pulse(2 * self.v_c * (1 + max(self.rise, 0)) * way, 10 * self.tau0)
+
     def _move(self, state: State, volts: Tensor, seconds: float, temperature: float) -> Tensor:
         v_c = self.v_c * (1 + self.rise * state["level"] / (self.levels - 1))
         height = self.delta * (1 - volts.abs() / v_c).clamp(min=0) * 300 / temperature
@@ -116,6 +131,11 @@ class SkyrmionCounter(_Counter):
     create: float = 1e4
     annihilate: float = 1e4
     v_scale: float = 0.1
+
+    def strong(self, way: Tensor) -> Pulse:
+        """0.5 V, for ten mean waiting times."""
+        slow = min(self.create, self.annihilate) * math.exp(0.5 / self.v_scale)
+        return Pulse(0.5 * way, 10 / slow)
 
     def _move(self, state: State, volts: Tensor, seconds: float, temperature: float) -> Tensor:
         rate = torch.where(volts > 0, self.create, self.annihilate * (state["level"] > 0))

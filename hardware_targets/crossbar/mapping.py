@@ -1,0 +1,252 @@
+"""From the nodes of a graph to arrays: dense layers as they are, convolutions by patches or unrolled.
+
+`"patches"` (im2col) holds each kernel once, `(channels in · kernel, channels out)`, and reads the array at every position,
+one after the other. `"unrolled"` gives every connection a device of its own and reads all positions at once. Groups
+of a convolution have arrays of their own. Biases are added digitally after the ADC; neurons, delays, pooling,
+scales and thresholds are digital.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import nir
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from hardware_targets.crossbar.array import Array
+from hardware_targets.crossbar.devices.pulsed import Ledger
+from neurospin.graph.operators import Operator, operator
+
+Convolution = Literal["patches", "unrolled"]
+WEIGHTS = (nir.Affine, nir.Linear, nir.Conv1d, nir.Conv2d)
+LARGEST = 2**26
+"""Devices of an unrolled convolution, at most."""
+PATCHES = 2**24
+"""Values of the patches that are held at a time."""
+WATCHED = 20_000
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A convolution as matrices: kernel, stride, padding (left, right, top, bottom), dilation, groups."""
+
+    size: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int, int, int]
+    dilation: tuple[int, int]
+    groups: int
+
+    @classmethod
+    def of(cls, node: nir.Conv1d | nir.Conv2d) -> Kernel:
+        """That of a node; one axis is two, the first of length 1."""
+        axes = np.asarray(node.weight).ndim - 2
+
+        def pair(value: Any, fill: int) -> tuple[int, int]:
+            found = [int(n) for n in np.atleast_1d(value)]
+            found = found * axes if len(found) == 1 else found
+            return (fill, found[0]) if axes == 1 else (found[0], found[1])
+
+        size, dilation = pair(np.asarray(node.weight).shape[2:], 1), pair(node.dilation, 1)
+        if isinstance(node.padding, str):
+            extra = [d * (k - 1) if node.padding == "same" else 0 for d, k in zip(dilation, size, strict=True)]
+            padding = (extra[1] // 2, extra[1] - extra[1] // 2, extra[0] // 2, extra[0] - extra[0] // 2)
+        else:
+            down, across = pair(node.padding, 0)
+            padding = (across, across, down, down)
+        return cls(size, pair(node.stride, 1), padding, dilation, int(node.groups))
+
+    def patches(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """`(samples, channels, height, width)` to `(samples · positions, channels · kernel)`, and the positions."""
+        x = functional.pad(x, self.padding)
+        positions = tuple(
+            (n - d * (k - 1) - 1) // s + 1
+            for n, k, s, d in zip(x.shape[2:], self.size, self.stride, self.dilation, strict=True)
+        )
+        columns = functional.unfold(x, self.size, self.dilation, 0, self.stride)
+        return columns.transpose(1, 2).flatten(0, 1), (positions[0], positions[1])
+
+
+class Layer:
+    """The arrays of one node with weights; called with `(samples, *input)` as the interpreter of graphs does.
+
+    While arrays hold the very weights and nothing else distorts, the sum is the graph's own, in its own order of
+    addition: analog sums have no order.
+
+    Args:
+        name: of the node.
+        node: Linear, Affine or a convolution.
+        shape: of its input, without time and batch.
+        make: makes the array of a matrix `(out, in)`.
+        convolution: `"patches"` or `"unrolled"`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        node: nir.NIRNode,
+        shape: tuple[int, ...],
+        make: Callable[[Tensor], Array],
+        convolution: Convolution = "patches",
+    ) -> None:
+        self.name = name
+        self.digital: Operator = operator(name, node, torch.float32)
+        bias = getattr(node, "bias", None)
+        self.bias = None if bias is None else torch.as_tensor(np.asarray(bias), dtype=torch.float32)
+        weight = torch.as_tensor(np.asarray(node.weight), dtype=torch.float32)  # type: ignore[attr-defined]
+        self.kernel: Kernel | None = None
+        self.out: tuple[int, ...] = (len(weight),)
+        if isinstance(node, nir.Conv1d | nir.Conv2d) and convolution == "patches":
+            self.kernel = Kernel.of(node)
+        elif isinstance(node, nir.Conv1d | nir.Conv2d):
+            weight, self.out = _unrolled(name, node, shape)
+            if self.bias is not None:
+                self.bias = self.bias.repeat_interleave(math.prod(self.out[1:]))
+        self.arrays = [make(part.flatten(1)) for part in weight.chunk(self.kernel.groups if self.kernel else 1)]
+        self.positions, self.reads, self.charge, self.first = 1, 0, 0.0, True
+        self._seen: list[Tensor] = []
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """`(samples, *input)` to `(samples, *output)`."""
+        if self.first:  # converters are ranged on the first input that comes
+            for array in self.arrays:
+                array.scale_input(max(1.0, float(x.abs().max())))
+            self.first = False
+        parts = x.flatten(1) if self.kernel is None else x[:, :, None] if x.ndim == 3 else x
+        chunk, height, width = len(x), 1, 1
+        if self.kernel is not None:
+            sample, (height, width) = self.kernel.patches(parts[:1])
+            self.positions, chunk = height * width, max(1, PATCHES // sample.numel())
+        exact, done = all(array.exact for array in self.arrays), []
+        for part in parts.split(chunk):
+            rows = part if self.kernel is None else self.kernel.patches(part)[0]
+            pieces = list(zip(self.arrays, rows.chunk(len(self.arrays), 1), strict=True))
+            for array, piece in pieces:
+                self._count(array, piece)
+            if not exact:
+                y = torch.cat([array(piece) for array, piece in pieces], 1)
+                done.append(y if self.bias is None else y + self.bias)
+        if exact:
+            return self.digital(x)
+        y = torch.cat(done)
+        if self.kernel is None:
+            return y.reshape(len(x), *self.out)
+        y = y.reshape(len(x), height, width, -1).movedim(3, 1)
+        return y[:, :, 0] if x.ndim == 3 else y
+
+    def watched(self, x: Tensor) -> Tensor:
+        """What the graph gives, while inputs are kept for `calibrate`."""
+        self._seen.append(x)
+        return self.digital(x)
+
+    def calibrate(self) -> None:
+        """Range the converters on at most 20 000 of the rows of input that were kept."""
+        x = torch.cat(self._seen)
+        self._seen = []
+        parts = x.flatten(1) if self.kernel is None else x[:, :, None] if x.ndim == 3 else x
+        if self.kernel is not None:
+            per = len(self.kernel.patches(parts[:1])[0])
+            parts = self.kernel.patches(parts[:: max(1, len(parts) * per // WATCHED)])[0]
+        parts = parts[:: max(1, len(parts) // WATCHED)]
+        for array, rows in zip(self.arrays, parts.chunk(len(self.arrays), 1), strict=True):
+            array.scale_input(max(1.0, float(x.abs().max())))
+            array.calibrate(rows)
+        self.first = False
+
+    def _count(self, array: Array, x: Tensor) -> None:
+        spikes = int(torch.count_nonzero(x))
+        across = -(-array.outputs // array.columns) * array.devices_per_weight
+        array.driven += spikes * across
+        self.reads += spikes * array.outputs * array.devices_per_weight
+        self.charge += float((x / array.x_max).square().sum(0).double() @ array.row_conductance().double())
+
+    @property
+    def tiles(self) -> int:
+        """Number of tiles."""
+        return sum(array.tiles for array in self.arrays)
+
+    @property
+    def devices(self) -> int:
+        """Number of crosspoint devices that hold weights."""
+        return sum(a.inputs * a.outputs * a.devices_per_weight for a in self.arrays)
+
+    @property
+    def capacity(self) -> int:
+        """Number of crosspoints of its tiles."""
+        return sum(a.tiles * a.tile[0] * a.tile[1] for a in self.arrays)
+
+    @property
+    def conversions(self) -> int:
+        """Of all ADCs so far."""
+        return sum(array.conversions for array in self.arrays)
+
+    @property
+    def saturated(self) -> int:
+        """Conversions that were clipped."""
+        return sum(array.saturated for array in self.arrays)
+
+    def relax(self, seconds: float, temperature: float) -> None:
+        """Let all devices age."""
+        for array in self.arrays:
+            array.relax(seconds, temperature)
+
+    def written(self) -> Ledger:
+        """What programming by pulses cost; nothing for devices that are simply set."""
+        states = (state for array in self.arrays for pair in array.state for state in pair)
+        return sum((s["written"] for s in states if isinstance(s, dict) and "written" in s), Ledger())
+
+    def summary(self) -> dict[str, Any]:
+        """Where the node went: plain values."""
+        first = self.arrays[0]
+        return {
+            "matrices": [[a.inputs, a.outputs] for a in self.arrays],
+            "tiles": self.tiles,
+            "utilisation": self.devices / self.capacity,
+            "devices": self.devices,
+            "slices": first.slices,
+            "positions": self.positions,
+            "conversions": self.conversions,
+            "clipped": self.saturated / self.conversions if self.conversions else 0.0,
+        }
+
+    def approximations(self) -> list[dict[str, Any]]:
+        """What this layer does not do exactly, with sizes."""
+        told: list[dict[str, Any]] = []
+
+        def tell(what: str, size: float) -> None:
+            told.append({"node": self.name, "what": what, "size": size})
+
+        largest = max(a.largest for a in self.arrays)
+        error = np.mean([float(a.held_error().square().mean()) for a in self.arrays]) ** 0.5 / largest
+        if error > 1e-6:
+            tell("error of the stored weights, rms over largest weight", float(error))
+        if any(a.wiring is not None for a in self.arrays):
+            tell(
+                "error with wires, rms over largest weight",
+                float(np.mean([a.wire_error() for a in self.arrays]) / largest),
+            )
+        noise = np.mean([a.mean_variance() for a in self.arrays]) ** 0.5 / largest
+        if noise > 0:
+            tell("read noise of a device, rms over largest weight", float(noise))
+        bits = self.arrays[0].adc_bits
+        if bits is not None:
+            step = max(float(a.full_scale.max()) for a in self.arrays if a.full_scale is not None)
+            tell(f"step of the {bits}-bit ADC over largest weight", step / (2 ** (bits - 1) - 1) / largest)
+        if self.saturated:
+            tell("share of conversions that saturate", self.saturated / self.conversions)
+        return told
+
+
+def _unrolled(name: str, node: nir.Conv1d | nir.Conv2d, shape: tuple[int, ...]) -> tuple[Tensor, tuple[int, ...]]:
+    """The matrix `(out, in)` of a convolution, and the shape of its output."""
+    plain = copy.copy(node)
+    plain.bias = np.zeros_like(np.asarray(node.bias))
+    size = math.prod(shape)
+    y = operator(name, plain, torch.float32)(torch.eye(size).reshape(size, *shape))
+    return y.flatten(1).mT.contiguous(), tuple(y.shape[1:])
