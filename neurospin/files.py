@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -40,7 +41,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             str(place), "a place that can be written to", str(error.strerror), "choose another"
         ) from error
     except OSError as error:
-        raise OutputError(str(place), "a place that can be written to", str(error), "choose another") from error
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        got, fix = (str(error.strerror), "make room, then go on") if full else (str(error), "choose another")
+        raise OutputError(str(place), "a place that can be written to", got, fix) from error
     finally:
         with suppress(OSError):
             temporary.unlink()

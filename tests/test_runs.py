@@ -31,7 +31,7 @@ class Quiet:
     def begin(self, learner, batches, done):
         pass
 
-    def batch(self):
+    def batch(self, moment):
         self.batches += 1
         if self.batches == self.stop_at:
             raise KeyboardInterrupt
@@ -41,6 +41,9 @@ class Quiet:
 
     def say(self, text):
         self.said.append(text)
+
+    def stage(self, text):
+        pass
 
 
 def results(folder):
@@ -58,7 +61,7 @@ def finished(tmp_path_factory):
 
 
 def test_a_run_folder_holds_everything(finished):
-    names = {p.name for p in finished.iterdir()}
+    names = {p.name for p in finished.iterdir()} - {".lock"}
     assert names == {
         "config.yaml", "network.safetensors", "network.nir", "metrics.jsonl", "checkpoints", "certificates",
         "figures", "results.json", "report.html",

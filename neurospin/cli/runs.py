@@ -12,36 +12,42 @@ from neurospin.cli.options import Changes, Output, Run, check_figure
 if TYPE_CHECKING:
     from neurospin.runs.config import Experiment
 
+KeepEvery = Annotated[
+    float, typer.Option("--keep-every", min=0, help="Seconds of training that a kill may cost, at most.")
+]
+
 
 def run(
     config: Annotated[Path, typer.Argument(help="An experiment file.", metavar="EXPERIMENT.yaml")],
     output: Output = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="In place of the file's seed.")] = None,
     changes: Changes = None,
+    keep_every: KeepEvery = 60.0,
 ) -> None:
     """Train, export, run on every target, report. A run that was stopped goes on; a finished one is shown."""
     from neurospin.runs.config import load
 
     experiment = load(config, changes or [], seed)
-    _carry_out(experiment, output or Path("runs") / f"{experiment.name}-seed{experiment.seed}")
+    _carry_out(experiment, output or Path("runs") / f"{experiment.name}-seed{experiment.seed}", keep_every)
 
 
-def resume(folder: Run) -> None:
+def resume(folder: Run, keep_every: KeepEvery = 60.0) -> None:
     """Go on with a run that was stopped, as if it had not been."""
     from neurospin.files import existing
     from neurospin.runs.config import load
 
-    _carry_out(load(existing(folder, "folder") / "config.yaml"), folder)
+    _carry_out(load(existing(folder, "folder") / "config.yaml"), folder, keep_every)
 
 
-def _carry_out(experiment: Experiment, folder: Path) -> None:
+def _carry_out(experiment: Experiment, folder: Path, keep_every: float) -> None:
     from neurospin.report.console import Console, results_table
     from neurospin.runs import experiment as experiments
 
     with Console() as console:
-        results = experiments.run(experiment, folder, console)
-    results_table(results)
-    typer.echo(f"report: {folder / 'report.html'}")
+        results = experiments.run(experiment, folder, console, every=keep_every)
+    if results:  # the first of several processes
+        results_table(results)
+        typer.echo(f"report: {folder / 'report.html'}")
 
 
 def config(

@@ -13,7 +13,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from neurospin.continual.metrics import average_accuracy, backward_transfer, forgetting, learning_accuracy
+from neurospin.continual.moment import Moment
 from neurospin.continual.perceptron import Perceptron
+from neurospin.continual.share import Share
 from neurospin.continual.streams import Stream, Task
 from neurospin.encode import Direct, Rate
 from neurospin.errors import InputError
@@ -75,18 +77,23 @@ def child_seed(seed: int, *path: int) -> int:
 Learner = Network | Perceptron
 Code = Rate | Direct
 TESTED = 1000  # test samples that are in memory together, spikes and all
+ALONE = Share()
+ALL = slice(None)
 
 
-def logits(learner: Learner, x: Tensor, encode: Code, generator: torch.Generator | None = None) -> Tensor:
+def logits(
+    learner: Learner, x: Tensor, encode: Code, generator: torch.Generator | None = None, own: slice = ALL
+) -> Tensor:
     """What a learner says of intensities `x (batch, pixels)`: `(batch, classes)`.
 
     A network is shown the spikes or currents, and its output's mean over time counts; a perceptron is shown `x`.
+    With `own`, only these samples are decided, on the spikes that they have among all.
     """
-    return learner(encode(x, generator)).output.mean(0) if isinstance(learner, Network) else learner(x)
+    return learner(encode(x, generator)[:, own]).output.mean(0) if isinstance(learner, Network) else learner(x[own])
 
 
 @torch.no_grad()
-def accuracy(learner: Learner, task: Task, encode: Code, seed: int) -> float:
+def accuracy(learner: Learner, task: Task, encode: Code, seed: int, share: Share = ALONE) -> float:
     """Share of the task's test samples that the learner decides rightly.
 
     Where the task names its classes (task-incremental streams), only these are decided between.
@@ -96,14 +103,17 @@ def accuracy(learner: Learner, task: Task, encode: Code, seed: int) -> float:
         task: whose test samples are used.
         encode: intensities to what a network is shown.
         seed: of the spikes; the same seed gives the same spikes.
+        share: of the samples that this process decides; default all.
     """
     generator = torch.Generator().manual_seed(seed)
     right, x = 0, task.test_x
     whole = isinstance(learner, Perceptron) and learner.normalisation == "batch"  # over the whole test set
     size = len(x) if whole else TESTED
     for part, y in zip(x.split(size), task.test_y.split(size), strict=True):
-        right += int((allowed(logits(learner, part, encode, generator), task).argmax(-1) == y).sum())
-    return right / len(x)
+        own, weight = share.part(len(y))
+        said = allowed(logits(learner, part, encode, generator, own), task).argmax(-1)
+        right += int((said == y[own]).sum()) if weight else 0
+    return int(share.total(torch.tensor(right))) / len(x)
 
 
 def allowed(output: Tensor, task: Task) -> Tensor:
@@ -126,13 +136,19 @@ def _among(stream: Stream) -> Tensor | None:
     return among
 
 
-def refuse_leaks(stream: Stream, rule: Rule, learner: Learner) -> None:
-    """Refuse a rule or a learner that wants to know what the stream hides.
+def refuse_leaks(stream: Stream, rule: Rule, learner: Learner, share: Share = ALONE) -> None:
+    """Refuse a rule or a learner that wants to know what the stream, or another process, hides.
 
     Raises:
-        InputError: it needs task identities or boundaries that the scenario does not give.
+        InputError: it needs task identities or boundaries that the scenario does not give, or statistics of
+            a batch that is shared out.
     """
     name = type(rule).__name__
+    if isinstance(learner, Perceptron) and learner.normalisation == "batch" and share.world > 1:
+        raise InputError(
+            "Perceptron.normalisation", "'none' or 'layer' in several processes", "'batch', which needs the whole batch",
+            "train in one process",
+        )  # fmt: skip
     if isinstance(learner, Perceptron) and learner.private_tasks:
         if stream.scenario != "task":
             raise InputError(
@@ -163,15 +179,18 @@ def learn(
     test: Literal["all", "own"] = "all",
     matrix: np.ndarray | None = None,
     start: int = 0,
-    on_batch: Callable[[], None] = lambda: None,
+    moment: Moment | None = None,
+    share: Share = ALONE,
+    on_batch: Callable[[Moment], None] = lambda moment: None,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     on_task: Callable[[int, np.ndarray], None] = lambda task, matrix: None,
 ) -> Result:
     """Learn the tasks of a stream one after the other, and test after each.
 
     The loss is the cross-entropy of the output's mean over time. Every task draws its order of
-    samples and its spikes from a seed of its own, so that a run that starts at a later task with the
-    network and the rule of that moment continues exactly as the run that was not stopped.
+    samples and its spikes from a seed of its own, so that a run that starts at a later task, or in the
+    middle of one, with the network and the rule of that moment continues exactly as the run that was not
+    stopped.
 
     A rule is told of boundaries and identities only what it declares to need, and is refused where the
     stream hides that; so is a perceptron with a private normalisation.
@@ -188,35 +207,48 @@ def learn(
             streams need; what is not measured is NaN.
         matrix: rows of the accuracy matrix that an earlier part of the run filled.
         start: the task to start with.
-        on_batch, on_epoch, on_task: called after each; `on_task` gets the task's number and the matrix.
+        moment: where in that task to start; default its beginning.
+        share: of every batch that this process takes; default all of it.
+        on_batch, on_epoch, on_task: called after each; `on_batch` gets the moment, which goes on changing,
+            and `on_task` the task's number and the matrix.
 
     Raises:
         InputError: the rule or the network needs what the stream hides.
     """
-    refuse_leaks(stream, rule, network)
+    refuse_leaks(stream, rule, network, share)
     tasks = len(stream)
     among = _among(stream)
     found = np.full((tasks, tasks), np.nan) if matrix is None else matrix.copy()
     for number in range(start, tasks):
         task = stream.tasks[number]
         _enter(network, number)
-        if rule.needs_task_boundaries:
-            rule.begin_task(number if rule.needs_task_id else -1)
-        generator = torch.Generator().manual_seed(child_seed(seed, 1, number))
         given, labels = task.train_x, task.train_y
-        x, y = rule.train_on(given, labels)
-        for epoch in range(epochs):
+        if moment is None or moment.task != number:
+            moment = _begin(number, given, labels, rule, seed)
+        x, y = moment.given or (given, labels)
+        while moment.epoch < epochs:
             began = time.perf_counter()
-            loss, right, fired = _epoch(network, x, y, among, rule, encode, batch_size, generator, on_batch)
-            on_epoch(Epoch(number, epoch, loss, right, fired, time.perf_counter() - began))
+            _epoch(network, x, y, among, rule, encode, batch_size, moment, share, on_batch)
+            on_epoch(Epoch(number, moment.epoch, *moment.means, time.perf_counter() - began))
+            moment.next_epoch()
         if rule.needs_task_boundaries:
             rule.end_task(_evidence(network, given, labels, encode, child_seed(seed, 3, number)))
+        share.check(rule.parameters())
         wanted = range(tasks) if test == "all" or number == tasks - 1 else [number]
         for index in wanted:
             _enter(network, index)
-            found[number, index] = accuracy(network, stream.tasks[index], encode, child_seed(seed, 2, index))
+            found[number, index] = accuracy(network, stream.tasks[index], encode, child_seed(seed, 2, index), share)
         on_task(number, found)
     return Result(found, rule.state_bits_per_synapse)
+
+
+def _begin(number: int, given: Tensor, labels: Tensor, rule: Rule, seed: int) -> Moment:
+    """The beginning of a task, told to the rule as far as it may know."""
+    if rule.needs_task_boundaries:
+        rule.begin_task(number if rule.needs_task_id else -1)
+    x, y = rule.train_on(given, labels)
+    own = x is given and y is labels
+    return Moment(number, 0, torch.Generator().manual_seed(child_seed(seed, 1, number)), None if own else (x, y))
 
 
 def _enter(learner: Learner, task: int) -> None:
@@ -240,17 +272,22 @@ def _epoch(
     rule: Rule,
     encode: Code,
     batch_size: int,
-    generator: torch.Generator,
-    on_batch: Callable[[], None],
-) -> tuple[float, float, float]:
-    """One pass over the training samples: mean loss, accuracy, spikes per neuron and sample."""
-    total = torch.zeros(3, dtype=torch.float64)
+    moment: Moment,
+    share: Share,
+    on_batch: Callable[[Moment], None],
+) -> None:
+    """One pass over the training samples, or what is left of it; the moment gathers what it gave."""
     spiking = []
     if isinstance(network, Network):
         spiking = [name for name, block in network.neurons().items() if block.spiking]
-    for chosen in torch.randperm(len(y), generator=generator).split(batch_size):
+    if moment.order is None:
+        moment.order = torch.randperm(len(y), generator=moment.generator)
+    while moment.done < len(y):
+        chosen = moment.order[moment.done : moment.done + batch_size]
         shown, labels = rule.rehearse(x[chosen], y[chosen])
-        code = encode(shown, generator) if isinstance(network, Network) else shown
+        own, weight = share.part(len(labels))  # every process draws the spikes of all
+        code = encode(shown, moment.generator)[:, own] if isinstance(network, Network) else shown[own]
+        labels = labels[own]
         rule.zero_grad()
         for _ in range(rule.samples):
             with rule.sampling():
@@ -264,12 +301,12 @@ def _epoch(
                     output = network(code)
                 if among is not None:
                     output = output.masked_fill(among[labels] == 0, float("-inf"))
-                loss = cross_entropy(output, labels)
-                loss.backward()
+                loss = cross_entropy(output, labels) * weight
+                share.backward(loss, rule.parameters())
             with torch.no_grad():
-                right = (output.argmax(-1) == labels).float().mean()
-                total += torch.stack([loss.detach(), right, fired]) * (len(chosen) / rule.samples)
+                right = (output.argmax(-1) == labels).float().mean() * weight
+                means = share.total(torch.stack([loss.detach(), right, fired * weight]))
+                moment.totals += means * (len(chosen) / rule.samples)
         rule.step()
-        on_batch()
-    loss_, right_, fired_ = (total / len(y)).tolist()
-    return loss_, right_, fired_
+        moment.done += len(chosen)
+        on_batch(moment)

@@ -15,6 +15,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from neurospin.continual import Epoch
+    from neurospin.continual.moment import Moment
     from neurospin.target import TargetStatus
 
 Item = TypeVar("Item")
@@ -53,7 +54,7 @@ class Console:
         """A learner begins."""
         self.task = self.bars.add_task(learner, total=batches, completed=done, state="")
 
-    def batch(self) -> None:
+    def batch(self, moment: Moment) -> None:
         """A batch is done."""
         if self.task is not None:
             self.bars.advance(self.task)
@@ -71,6 +72,11 @@ class Console:
     def say(self, text: str) -> None:
         """A line of text above the bars."""
         self.terminal.print(text)
+
+    def stage(self, text: str) -> None:
+        """What is being done now, on a terminal."""
+        if self.terminal.is_terminal:
+            self.terminal.print(text)
 
 
 def print_table(table: Table) -> None:

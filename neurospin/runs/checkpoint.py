@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from neurospin import surrogate, synapses
@@ -30,9 +30,10 @@ def save(network: Network | Perceptron, path: str | os.PathLike[str]) -> None:
         OutputError: the file cannot be written; then nothing is.
     """
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in network.state_dict().items()}
+    config = network.config() if isinstance(network, Network) else {}
+    content = to_bytes(tensors, metadata={KEY: json.dumps(config)})
     with replacing(path) as temporary:
-        config = network.config() if isinstance(network, Network) else {}
-        save_file(tensors, temporary, metadata={KEY: json.dumps(config)})
+        temporary.write_bytes(content)
 
 
 def load(path: str | os.PathLike[str]) -> Network:

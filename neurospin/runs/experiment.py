@@ -20,6 +20,7 @@ from neurospin.certificate import Certificate, certify
 from neurospin.continual import Perceptron, Stream
 from neurospin.continual.learner import Learner, Result
 from neurospin.continual.metrics import plasticity_loss, window_accuracy
+from neurospin.continual.share import Share
 from neurospin.continual.streams import CITATIONS
 from neurospin.data import SOURCES
 from neurospin.encode import Rate as RateCode
@@ -34,8 +35,12 @@ from neurospin.report.html import write_report
 from neurospin.runs import checkpoint
 from neurospin.runs.config import Experiment
 from neurospin.runs.config import load as load_config
+from neurospin.runs.folder import Folder
+from neurospin.runs.lock import NAME as LOCK
+from neurospin.runs.lock import only_one, sweep_out
 from neurospin.runs.results import read_results
-from neurospin.runs.train import Folder, Observer, build_stream, seed_of, train
+from neurospin.runs.together import tell, together
+from neurospin.runs.train import Observer, Silent, build_stream, seed_of, train
 from neurospin.target import deploy, targets
 
 PACKAGES = ("neurospin", "torch", "numpy", "scipy", "nir", "h5py", "safetensors", "scikit-learn")
@@ -53,69 +58,116 @@ TARGETS = {
 }
 
 
-def prepare(experiment: Experiment, folder: Path) -> bool:
-    """Make the run folder, or find that it belongs to this very experiment.
-
-    Returns:
-        Whether the run is already finished.
+def make_folder(folder: Path) -> None:
+    """Make the run folder, unless it is one.
 
     Raises:
-        ConfigError: the folder holds another experiment.
         OutputError: it cannot be made, or holds something else.
     """
-    config = folder / "config.yaml"
-    if config.is_file():
-        if load_config(config) != experiment:
-            raise ConfigError(
-                str(folder), "a run of this experiment", "a run with another configuration", "choose another --output"
-            )
-        return (folder / "results.json").is_file() and (folder / "report.html").is_file()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OutputError(str(folder), "a new or empty folder", "something else", "choose another --output")
+    if folder.exists() and not (folder / "config.yaml").is_file():
+        ours = folder.is_dir() and all(p.name == LOCK or p.name.startswith(".tmp-") for p in folder.iterdir())
+        if not ours:
+            raise OutputError(str(folder), "a new or empty folder", "something else", "choose another --output")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "figures").mkdir(exist_ok=True)
-        (folder / "certificates").mkdir(exist_ok=True)
     except OSError as error:
         raise OutputError(
             str(folder), "a folder that can be made", str(error.strerror), "choose another --output"
         ) from error
-    write_text(config, experiment.to_yaml())
-    return False
 
 
-def run(experiment: Experiment, folder: Path, observer: Observer) -> dict[str, Any]:
+def prepare(experiment: Experiment, folder: Path) -> bool:
+    """Give the run folder its configuration, or find that it belongs to this very experiment.
+
+    Returns:
+        Whether the run is already finished, but perhaps for its report.
+
+    Raises:
+        ConfigError: the folder holds another experiment.
+    """
+    sweep_out(folder)
+    config = folder / "config.yaml"
+    if not config.is_file():
+        write_text(config, experiment.to_yaml())  # first of all: it makes the folder ours
+    elif load_config(config) != experiment:
+        raise ConfigError(
+            str(folder), "a run of this experiment", "a run with another configuration", "choose another --output"
+        )
+    for name in ("figures", "certificates", "checkpoints"):
+        (folder / name).mkdir(exist_ok=True)
+    return (folder / "results.json").is_file()
+
+
+def run(
+    experiment: Experiment, folder: Path, observer: Observer, *, every: float = 60.0, report: bool = True
+) -> dict[str, Any] | None:
     """Carry out an experiment, from where an earlier, unfinished run in the same folder left off.
+
+    A run that was killed, at whatever moment, and gone on with gives bit for bit what it would have given (but
+    for the seconds that it took), on one machine type and one version of torch.
+
+    Under `torchrun` several processes train together, each on its part of every batch.
 
     Args:
         experiment: what to do.
         folder: the run folder; made when it is not there.
         observer: is told how it goes on.
+        every: seconds of training that a kill may cost.
+        report: whether figures and report are drawn.
 
     Returns:
-        The content of `results.json`.
+        The content of `results.json`; None in all but the first of several processes.
 
     Raises:
         UnknownName: a target that no package registers; before anything is trained or written.
+        Busy: another process is at work in the folder.
     """
     known = [target.name for target in targets()] if experiment.targets else []
     for name in experiment.targets:
         if name not in known:
             raise unknown_name("targets", name, known, "target")
-    if prepare(experiment, folder):
-        observer.say("already finished; nothing was run again")
-        return read_results(folder)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # sums do not depend on the number of cores, so that a seed fixes the result
     try:
-        return _carry_out(experiment, folder, observer)
+        with together() as share:
+            if share.rank:
+                _help(experiment, folder, share)
+                return None
+            return _lead(experiment, folder, observer, every, report, share)
     finally:
         torch.set_num_threads(threads)
 
 
-def _carry_out(experiment: Experiment, folder: Path, observer: Observer) -> dict[str, Any]:
+def _lead(
+    experiment: Experiment, folder: Path, observer: Observer, every: float, report: bool, share: Share
+) -> dict[str, Any]:
+    """What the first process does: all that is written."""
+    make_folder(folder)
+    with only_one(folder):
+        finished = prepare(experiment, folder)
+        tell(share, finished)
+        if finished:
+            observer.say("already finished; nothing was run again")
+            results = read_results(folder)
+        else:
+            results = _carry_out(experiment, folder, observer, every, share)
+        if report and not (folder / "report.html").is_file():
+            observer.stage("drawing the report")
+            write_report(folder)
+    return results
+
+
+def _help(experiment: Experiment, folder: Path, share: Share) -> None:
+    """What the other processes do: their share of every batch."""
+    if not tell(share):
+        stream = build_stream(experiment)
+        for name in experiment.learners:
+            train(experiment, name, stream, folder, Silent(), share=share)
+
+
+def _carry_out(experiment: Experiment, folder: Path, observer: Observer, every: float, share: Share) -> dict[str, Any]:
     stream = build_stream(experiment)
-    learned = {name: train(experiment, name, stream, folder, observer) for name in experiment.learners}
+    learned = {name: train(experiment, name, stream, folder, observer, every, share) for name in experiment.learners}
     main = learned[experiment.main][0] if experiment.main else None
     found, arrays = {}, _hidden(experiment, folder)
     if isinstance(main, Network):
@@ -126,7 +178,6 @@ def _carry_out(experiment: Experiment, folder: Path, observer: Observer) -> dict
             name: _certificate(name, main, folder, spikes, labels, experiment, observer) for name in experiment.targets
         }
         arrays |= _activity(experiment, main, folder, spikes, found)
-    observer.say("drawing the report")
     with replacing(folder / "figures" / "arrays.npz") as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
     results = {
@@ -145,7 +196,6 @@ def _carry_out(experiment: Experiment, folder: Path, observer: Observer) -> dict
         "targets": found,
     }
     write_text(folder / "results.json", json.dumps(results, indent=2))
-    write_report(folder)
     return results
 
 
@@ -172,7 +222,7 @@ def _certificate(
     if name in status and not status[name].available:
         observer.say(f"{name}: not here ({status[name].reason})")
         return {"available": False, "reason": status[name].reason, "certificate": None}
-    observer.say(f"running on {name}")
+    observer.stage(f"running on {name}")
     try:
         certificate: Certificate = certify(
             network, spikes, name, labels=labels, seed=seed_of(experiment, "target"), graph=read(folder / "network.nir")

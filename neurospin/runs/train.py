@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import time
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-import numpy as np
 import torch
 
 from neurospin import surrogate
 from neurospin.continual import Epoch, Perceptron, Result, Stream, learn, permuted, rotated, sequence, shortened, split
-from neurospin.continual.learner import Code, Learner, child_seed
+from neurospin.continual.learner import ALONE, Code, Learner, child_seed
+from neurospin.continual.moment import Moment
+from neurospin.continual.share import Share
 from neurospin.encode import Direct
 from neurospin.encode import Rate as RateCode
-from neurospin.files import existing, replacing, write_text
 from neurospin.network import Network
 from neurospin.neurons import LI, LIF, Neuron
-from neurospin.plasticity import LevelLimited, Levels, Metaplastic, Rule, make
-from neurospin.runs import checkpoint
+from neurospin.plasticity import LevelLimited, Levels, Rule, make
 from neurospin.runs.config import Experiment, LearnerConfig, NetworkConfig, TrainingConfig
+from neurospin.runs.folder import Folder
 from neurospin.surrogate import Surrogate
 from neurospin.synapses import Dense, Synapse
 from neurospin.weights import Binary, Float
-
-SHOWN = 20_000  # hidden values kept per layer and task for the histograms
 
 
 class Observer(Protocol):
@@ -34,14 +30,36 @@ class Observer(Protocol):
     def begin(self, learner: str, batches: int, done: int) -> None:
         """A learner begins, with so many batches in all, of which some are done."""
 
-    def batch(self) -> None:
-        """A batch is done."""
+    def batch(self, moment: Moment) -> None:
+        """A batch is done; `moment.means` are those of the epoch so far."""
 
     def epoch(self, learner: str, epoch: Epoch) -> None:
         """An epoch is done."""
 
     def say(self, text: str) -> None:
         """Something that a person wants to know."""
+
+    def stage(self, text: str) -> None:
+        """What is being done now."""
+
+
+class Silent:
+    """An observer that tells nobody."""
+
+    def begin(self, learner: str, batches: int, done: int) -> None:
+        """Nothing."""
+
+    def batch(self, moment: Moment) -> None:
+        """Nothing."""
+
+    def epoch(self, learner: str, epoch: Epoch) -> None:
+        """Nothing."""
+
+    def say(self, text: str) -> None:
+        """Nothing."""
+
+    def stage(self, text: str) -> None:
+        """Nothing."""
 
 
 def seed_of(experiment: Experiment, use: str) -> int:
@@ -109,97 +127,49 @@ def build_rule(network: Learner, learner: LearnerConfig, training: TrainingConfi
     return LevelLimited(rule, Levels(**learner.levels.model_dump())) if learner.levels else rule
 
 
-class Folder:
-    """What one learner keeps in the run folder; the JSON file, written last, says what counts."""
-
-    def __init__(self, folder: Path, learner: str) -> None:
-        self.learner = learner
-        self.folder = folder / "checkpoints"
-        self.metrics = folder / "metrics.jsonl"
-        self.index = self.folder / f"{learner}.json"
-        self.folder.mkdir(exist_ok=True)
-
-    def read(self) -> dict[str, Any] | None:
-        """What was reached before: tasks done, accuracy matrix, seconds."""
-        return json.loads(self.index.read_text()) if self.index.is_file() else None
-
-    def network(self, tasks: int) -> Path:
-        """The network after so many tasks."""
-        return self.folder / f"{self.learner}-{tasks}.safetensors"
-
-    def rule(self, tasks: int) -> Path:
-        """What the rule knows after so many tasks."""
-        return self.folder / f"{self.learner}-{tasks}.rule.pt"
-
-    def hidden(self, task: int) -> Path:
-        """Hidden values after a task, for the histograms."""
-        return self.folder / f"{self.learner}-hidden-{task + 1}.npz"
-
-    def commit(self, network: Learner, rule: Rule, task: int, matrix: np.ndarray, seconds: float) -> None:
-        """Keep the state after a task; a kill at any moment leaves the previous one."""
-        values = {
-            name: stored.flatten()[:: max(1, stored.numel() // SHOWN)].numpy()
-            for name, stored in network.hidden_state().items()
-        }
-        if values:
-            with replacing(self.hidden(task)) as temporary, temporary.open("wb") as file:
-                np.savez_compressed(file, allow_pickle=False, **values)
-        checkpoint.save(network, self.network(task + 1))
-        if type(rule) is not Metaplastic:  # its moments start afresh with every task
-            with replacing(self.rule(task + 1)) as temporary:
-                torch.save(rule.state_dict(), temporary)
-        rows = [[None if np.isnan(value) else float(value) for value in row] for row in matrix]
-        write_text(self.index, json.dumps({"tasks": task + 1, "matrix": rows, "seconds": seconds}))
-        self.network(task).unlink(missing_ok=True)
-        self.rule(task).unlink(missing_ok=True)
-
-    def log(self, epoch: Epoch) -> None:
-        """Append one line to the run's metrics."""
-        with self.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"learner": self.learner, **vars(epoch)}) + "\n")
-
-    def forget_after(self, tasks: int) -> None:
-        """Drop metrics of tasks that were not finished, and a last line that was cut."""
-        if not self.metrics.is_file():
-            return
-        kept = []
-        for line in self.metrics.read_text(encoding="utf-8").splitlines():
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            if row["learner"] != self.learner or row["task"] < tasks:
-                kept.append(line)
-        write_text(self.metrics, "".join(f"{line}\n" for line in kept))
-
-
 def train(
-    experiment: Experiment, learner: str, stream: Stream, folder: Path, observer: Observer
+    experiment: Experiment,
+    learner: str,
+    stream: Stream,
+    folder: Path,
+    observer: Observer,
+    every: float = 60.0,
+    share: Share = ALONE,
 ) -> tuple[Learner, Result, float]:
     """Run one learner through the stream, from where an earlier run left off.
+
+    Args:
+        experiment: of which the learner is one.
+        learner: its name.
+        stream: see `build_stream`.
+        folder: the run folder.
+        observer: is told how it goes on.
+        every: seconds between two states that are kept within a task.
+        share: of every batch that this process takes; the first process alone writes.
 
     Returns:
         The network, its result, and the seconds of training over all parts.
     """
     settings, training = experiment.learners[learner], experiment.training
-    place = Folder(folder, learner)
-    reached = place.read() or {"tasks": 0, "matrix": None, "seconds": 0.0}
-    start = int(reached["tasks"])
-    place.forget_after(start)
-    seed = seed_of(experiment, "initialisation")
-    network = build_learner(experiment, learner, stream.inputs, stream.classes, seed)
-    matrix = None
-    if start:
-        checkpoint.load_into(network, place.network(start))
-        matrix = np.array(reached["matrix"], dtype=np.float64)
+    place = Folder(folder, learner, every, writes=share.rank == 0)
+    network = build_learner(experiment, learner, stream.inputs, stream.classes, seed_of(experiment, "initialisation"))
+    reached = place.reached(network)
+    start, moment = reached.tasks, reached.moment
+    place.forget_after(start, moment.epoch if moment else 0)
     values = {name: value.clone() for name, value in network.state_dict().items()}
     rule = build_rule(network, settings, training)
-    if start and place.rule(start).is_file():
-        rule.load_state_dict(torch.load(existing(place.rule(start)), weights_only=True))
+    if reached.rule:
+        rule.load_state_dict(reached.rule)
         network.load_state_dict(values)  # a fresh rule may have moved them
-    batches = -(-len(stream.tasks[0].train_y) // training.batch_size) * training.epochs
-    observer.begin(learner, batches * len(stream), batches * start)
-    began = time.perf_counter() - float(reached["seconds"])
+    batches = -(-len(stream.tasks[0].train_y) // training.batch_size)
+    behind = batches * (training.epochs * start + (moment.epoch if moment else 0))
+    behind += -(-moment.done // training.batch_size) if moment else 0
+    observer.begin(learner, batches * training.epochs * len(stream), behind)
+    place.start(reached.seconds)
+
+    def on_batch(moment: Moment) -> None:
+        observer.batch(moment)
+        place.keep(network, rule, moment)
 
     def on_epoch(epoch: Epoch) -> None:
         place.log(epoch)
@@ -214,11 +184,12 @@ def train(
         batch_size=training.batch_size,
         seed=seed_of(experiment, "noise"),
         test=experiment.stream.test,
-        matrix=matrix,
+        matrix=reached.matrix,
         start=start,
-        on_batch=observer.batch,
+        moment=moment,
+        share=share,
+        on_batch=on_batch,
         on_epoch=on_epoch,
-        on_task=lambda task, rows: place.commit(network, rule, task, rows, time.perf_counter() - began),
+        on_task=lambda task, rows: place.commit(network, rule, task, rows),
     )
-    seconds = float((place.read() or reached)["seconds"])
-    return network, result, seconds
+    return network, result, place.seconds

@@ -1,0 +1,95 @@
+"""Kill a run 20 times with signal 9, at random moments; each time go on with it, and compare with a run that nobody killed.
+
+    python experiments/kill_and_resume.py [--kills 20] [--seed 0]
+
+Compared byte by byte: networks, checkpoints, graph, certificates, arrays, figures; and every number of
+`results.json` and `metrics.jsonl` but the seconds. The exit status is 1 if anything differs.
+"""
+
+import argparse
+import json
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+SETTINGS = ["stream.tasks=2", "training.epochs=3", "encode.steps=8", "targets=[reference, loihi]", "samples=32"]
+
+
+def command(folder):
+    words = [sys.executable, "-m", "neurospin", "run", str(Path(__file__).with_name("quickstart.yaml"))]
+    words += [word for setting in SETTINGS for word in ("--set", setting)]
+    return [*words, "--output", str(folder), "--keep-every", "0.2"]
+
+
+def start(folder):
+    return subprocess.Popen(command(folder), stdout=subprocess.DEVNULL)
+
+
+def content(folder):
+    found = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in (".lock", "report.html")):
+        name = str(path.relative_to(folder))
+        if name == "metrics.jsonl":
+            rows = [bare(json.loads(line)) for line in path.read_text().splitlines()]
+            found[name] = sorted(rows, key=lambda row: (row["learner"], row["task"], row["epoch"]))
+        else:
+            found[name] = bare(json.loads(path.read_text())) if path.suffix == ".json" else path.read_bytes()
+    return found
+
+
+def bare(value):
+    return {k: bare(v) for k, v in value.items() if k != "seconds"} if isinstance(value, dict) else value
+
+
+def where(folder):
+    """How far a killed run had come."""
+    if not (folder / "config.yaml").is_file():
+        return "before its configuration"
+    if (folder / "results.json").is_file():
+        return "in the report"
+    rows = (folder / "metrics.jsonl").read_text().splitlines() if (folder / "metrics.jsonl").is_file() else []
+    writing = (
+        " while writing " + ", ".join(p.name for p in folder.rglob(".tmp-*")) if any(folder.rglob(".tmp-*")) else ""
+    )
+    return f"after {len(rows)} epochs of 18{writing}"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    chance = random.Random(given.seed)
+    with tempfile.TemporaryDirectory() as place:
+        began = time.perf_counter()
+        assert start(Path(place) / "whole").wait() == 0
+        seconds = time.perf_counter() - began
+        whole = content(Path(place) / "whole")
+        print(f"not killed: {seconds:.1f} s, {len(whole)} files")
+        equal = 0
+        for number in range(given.kills):
+            folder = Path(place) / f"run{number}"
+            child = start(folder)
+            moment = chance.uniform(0.15, 0.95) * seconds
+            try:
+                child.wait(moment)
+            except subprocess.TimeoutExpired:
+                child.kill()
+            if child.wait() != -signal.SIGKILL:
+                print(f"{number + 1:2}: was already done")
+            told = where(folder)
+            assert start(folder).wait() == 0
+            found = content(folder)
+            differing = [name for name in sorted(whole.keys() | found.keys()) if whole.get(name) != found.get(name)]
+            equal += not differing
+            print(f"{number + 1:2}: killed at {moment:4.1f} s, {told}: {', '.join(differing) or 'equal'}", flush=True)
+        print(f"{equal} of {given.kills} equal")
+        sys.exit(equal < given.kills)
+
+
+if __name__ == "__main__":
+    main()
