@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from html import unescape
 
 import pytest
 
@@ -32,11 +33,39 @@ def run(tmp_path_factory):
 def test_the_report_is_one_safe_file(run):
     html = (run / "report.html").read_text()
     assert "<script>alert(1)" not in html and "&lt;script&gt;alert(1)" in html
-    loads = re.findall(r"""(?:src|href)=["']([^"'#][^"']*)""", html)
-    assert [load for load in loads if not load.startswith("data:")] == []
+    for tag in re.findall(r"<[^>]*(?:src|href)=[^>]*>", html):  # references inside the file, and links to click
+        assert re.search(r"""href=["'](?:#|data:image/png)""", tag) or tag.startswith('<a href="https://'), tag
+    assert "default-src 'none'" in html and "<link" not in html and "@import" not in html
     assert len(html) < 5_000_000
-    assert "every spike" in html or "none" in html
     assert (run / "figures" / "raster.svg").is_file()
+
+
+def test_the_report_tells_what_the_run_found(run):
+    """Numbers of the page are those of results.json; the configuration and the sources are whole."""
+    results, html = json.loads((run / "results.json").read_text()), (run / "report.html").read_text()
+    text = unescape(re.sub(r"<[^>]*>", " ", html))
+    for learner in results["learners"].values():
+        assert f"{100 * learner['average_accuracy']:.1f}" in text and str(learner["parameters"]) in text
+    for name, target in results["targets"].items():
+        certificate = target["certificate"]
+        assert f"On {name}:" in text
+        for cause in certificate["causes"]:
+            assert cause["name"] in text and str(cause["alone"]["differing"]) in text
+        for part, (low, high) in certificate["energy"].items():
+            assert part.replace("_", " ") in text and f"{1e9 * low:.4g}" in text and f"{1e9 * high:.4g}" in text
+    assert unescape((run / "config.yaml").read_text()).strip() in unescape(html)
+    assert all(name in text and version in text for name, version in results["versions"].items())
+    for source in results["citations"]:
+        doi = re.search(r"doi:(\S+)", source)
+        assert f'href="https://doi.org/{doi[1]}"' in html if doi else source.split(",")[0] in text
+
+
+def test_nothing_that_differs_is_called_equal(run):
+    results, html = json.loads((run / "results.json").read_text()), (run / "report.html").read_text()
+    for name, target in results["targets"].items():
+        exact = target["certificate"]["exact"]
+        section = html[html.index(f'id="on-{name}"') :].split("</h3>")[0]
+        assert ("every spike equal" in section) == exact
 
 
 def test_a_report_without_arrays_says_so(run, tmp_path):
@@ -49,34 +78,68 @@ def test_a_report_without_arrays_says_so(run, tmp_path):
         write_report(tmp_path / "copy")
 
 
+PROBE = """<script>
+"use strict";
+const column = n => [...document.querySelectorAll("#learners tbody tr")].map(r => r.cells[n].innerText);
+const heads = document.querySelectorAll("#learners th button"), numbers = n => column(n).map(parseFloat);
+heads[1].click(); const first = numbers(1); heads[1].click(); const second = numbers(1);
+const sorted = heads[1].parentElement.getAttribute("aria-sort");
+heads[0].click(); const words = column(0);
+const figure = document.querySelector("figure[data-name=raster]"), svg = figure.querySelector("svg");
+const box = () => svg.getAttribute("viewBox").split(/[ ,]+/).map(Number), whole = box();
+svg.dispatchEvent(new WheelEvent("wheel", {deltaY: -400, bubbles: true})); const closed = box();
+figure.click(); const zoomed = figure.classList.contains("zoomed");
+const place = svg.getBoundingClientRect(), x = place.x + place.width * 0.25, y = place.y + place.height * 0.5;
+const point = () => new DOMPoint(x, y).matrixTransform(svg.getScreenCTM().inverse());
+const before = point();
+svg.dispatchEvent(new WheelEvent("wheel", {deltaY: -400, clientX: x, clientY: y, bubbles: true, cancelable: true}));
+const near = box(), after = point();
+const still = Math.hypot(before.x - after.x, before.y - after.y);
+svg.dispatchEvent(new MouseEvent("dblclick", {bubbles: true})); const again = box();
+document.dispatchEvent(new KeyboardEvent("keydown", {key: "Escape"}));
+const ids = [...document.querySelectorAll("[id]")].map(e => e.id);
+const out = {first, second, sorted, words, zoomed, whole, closed, near, again, still, ids,
+  open: figure.classList.contains("zoomed"),
+  names: [...document.querySelectorAll("figure")].map(f => f.dataset.name),
+  links: [...document.querySelectorAll("nav a")].map(a => document.querySelector(a.getAttribute("href")) !== null),
+  wide: document.documentElement.scrollWidth <= window.innerWidth,
+  empty: [...document.querySelectorAll("figure svg")].filter(s => s.checkVisibility() && s.getBBox().width < 50).length};
+document.body.dataset.out = JSON.stringify(out);
+</script></body>"""
+
+
 @pytest.mark.browser
 def test_a_browser_shows_sorts_and_zooms(run, tmp_path):
     if CHROMIUM is None:
         pytest.skip("no Chromium: apt-get install chromium")
-    probe = """<script>
-    const column = n => [...document.querySelectorAll("#learners tbody tr")].map(r => parseFloat(r.cells[n].innerText));
-    const head = document.querySelectorAll("#learners th")[1];
-    head.click(); const first = column(1); head.click(); const second = column(1);
-    const figure = document.querySelector("figure"); figure.click(); const zoomed = figure.classList.contains("zoomed");
-    document.dispatchEvent(new KeyboardEvent("keydown", {key: "Escape"}));
-    const out = {first, second, zoomed, after: figure.classList.contains("zoomed"),
-      figures: document.querySelectorAll("figure svg").length,
-      wide: document.documentElement.scrollWidth <= window.innerWidth,
-      drawn: [...document.querySelectorAll("figure svg")].every(s => s.getBoundingClientRect().width > 50)};
-    document.body.dataset.out = JSON.stringify(out);
-    </script></body>"""
     page = tmp_path / "page.html"
-    page.write_text((run / "report.html").read_text().replace("</body>", probe))
-    command = [
-        CHROMIUM,
-        *FLAGS,
-        f"--user-data-dir={tmp_path / 'profile'}",
-        "--window-size=1100,900",
-        "--dump-dom",
-        page.as_uri(),
-    ]
+    page.write_text((run / "report.html").read_text().replace("</body>", PROBE))
+    profile = f"--user-data-dir={tmp_path / 'profile'}"
+    command = [CHROMIUM, *FLAGS, profile, "--window-size=1150,900", "--dump-dom", page.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    found = json.loads(re.search(r'data-out="([^"]*)"', done.stdout).group(1).replace("&quot;", '"'))
+    found = json.loads(unescape(re.search(r'data-out="([^"]*)"', done.stdout).group(1)))
     assert found["first"] == sorted(found["first"], reverse=True) and found["second"] == sorted(found["second"])
-    assert found["zoomed"] and not found["after"] and found["figures"] >= 10 and found["drawn"] and found["wide"]
+    assert found["sorted"] == "ascending" and found["words"] == sorted(found["words"], reverse=True)
+    assert found["closed"] == found["whole"] == found["again"]  # a wheel scrolls the page until a figure is opened
+    assert found["zoomed"] and not found["open"]
+    assert found["near"][2] == pytest.approx(found["whole"][2] / 2.718281828, rel=1e-3)
+    assert found["still"] < 1e-3 * found["whole"][2]  # what is under the pointer stays there
+    wanted = {"matrix-a", "forgetting", "losses", "synapses-a-dense1", "agreement", "graph", "certificate-loihi",
+              "raster", "raster-loihi", "traces", "output"}  # fmt: skip
+    assert wanted <= set(found["names"]) and not found["empty"]
+    assert found["wide"] and all(found["links"]) and len(found["links"]) > 5
+    assert len(set(found["ids"])) == len(found["ids"])  # figures do not share clips and markers
     assert not [line for line in done.stderr.splitlines() if "CONSOLE" in line and "page.html" in line]
+
+
+@pytest.mark.browser
+def test_the_browser_refuses_what_comes_from_elsewhere(run, tmp_path):
+    """The policy in the page: an image from another place is not loaded, whatever a name smuggled in."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium: apt-get install chromium")
+    page = tmp_path / "page.html"
+    (tmp_path / "spy.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>")
+    page.write_text((run / "report.html").read_text().replace("</body>", '<img src="spy.svg"></body>'))
+    command = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert "violates the following Content Security Policy" in done.stderr

@@ -27,6 +27,16 @@ def test_the_raster_shows_every_spike_at_its_time():
     assert ax.get_xlabel() == "time (ms)"
 
 
+def test_a_raster_tells_what_only_one_side_has():
+    here, there = np.zeros((4, 2)), np.zeros((4, 2))
+    here[0, 0] = here[2, 1] = there[2, 1] = there[3, 0] = 1
+    _, ax = plots.raster({"input": here, "lif1": here}, 1e-3, against={"lif1": there}, names=("network", "loihi"))
+    alone, ours, theirs, both = (marks.get_offsets().tolist() for marks in ax.collections[:4])
+    assert len(alone) == 2 and [ours, theirs, both] == [[[1, 6]], [[4, 6]], [[3, 7]]]
+    told = [t.get_text() for t in ax.get_legend().get_texts()]
+    assert told == ["only network: 1", "only loihi: 1", "both: 1"]
+
+
 def test_forgetting_curves_are_means_over_tasks_seen():
     matrix = np.array([[0.9, 0.1], [0.4, 0.8]])
     _, ax = plots.forgetting_curves({"a": np.stack([matrix, matrix + 0.1])})

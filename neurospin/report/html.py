@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from markupsafe import Markup
 from neurospin.certificate import Certificate
 from neurospin.errors import ConfigError
 from neurospin.files import existing, write_text
+from neurospin.graph.file import read
 from neurospin.report import plots
+from neurospin.report.draw import draw
 
 MANY = 12  # tasks whose hidden values are told apart by shades
 
@@ -36,24 +39,59 @@ def write_report(run: Path) -> Path:
     config = yaml.safe_load(config_text) or {}
     dt = float(config.get("network", {}).get("dt", 1e-3))
     arrays = _arrays(folder)
-    figures = {**_learning(results, folder, config), **_hidden(results, arrays), **_activity(results, arrays, dt)}
+    figures = {
+        **_learning(results, folder, config), **_hidden(results, arrays), **_activity(results, arrays, dt),
+        **_targets(results, folder),
+    }  # fmt: skip
     (folder / "figures").mkdir(exist_ok=True)
     for name, figure in figures.items():
         write_text(folder / "figures" / f"{name}.svg", figure)
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files("neurospin.report").joinpath("report.html.j2").read_text("utf-8"))
+    certificates = _certificates(results)
     html = template.render(
         r=results,
         main=results["learners"].get(results["main"]),
         plain=_plain(results, config),
-        figures={name: Markup(figure) for name, figure in figures.items()},
+        figures={name: Markup(_embedded(figure, name)) for name, figure in figures.items()},
+        certificates=certificates,
         config=config_text,
         folder=folder.name,
         complete=bool(arrays),
         hidden=any(name.startswith("hidden-") for name in figures),
+        sources=[_source(text) for text in results["citations"]],
     )
     write_text(folder / "report.html", html)
     return folder / "report.html"
+
+
+def _embedded(figure: str, name: str) -> str:
+    """A figure for a page with others: only names that it uses itself, and those its own."""
+    used = set(re.findall(r"(?:url\(#|href=\"#)([^\")]+)", figure))
+    figure = re.sub(r' id="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", figure)
+    figure = re.sub(r"(url\(#|href=\"#)([^\")]+)", lambda m: f"{m[1]}{name}-{m[2]}", figure)
+    return figure.replace("<svg ", f'<svg role="img" aria-label="{name}" ', 1)
+
+
+def _source(citation: str) -> tuple[str, str]:
+    """A citation without its address, and the address: of a DOI or of arXiv."""
+    found = re.search(r",? (doi:|arXiv:)(\S+)$", citation)
+    if not found:
+        return citation, ""
+    place = "https://doi.org/" if found[1] == "doi:" else "https://arxiv.org/abs/"
+    return citation[: found.start()], place + found[2]
+
+
+def _certificates(results: dict[str, Any]) -> dict[str, Any]:
+    """The certificates that compared something, by target."""
+    found = {name: t["certificate"] for name, t in results["targets"].items() if t["available"]}
+    return {name: c for name, c in found.items() if not c["problems"]}
+
+
+def _differing(certificate: dict[str, Any]) -> float:
+    """Entries that differ per spike of the reference."""
+    nodes = certificate["nodes"].values()
+    return sum(node["differing"] for node in nodes) / max(1, sum(node["total_spikes"] for node in nodes))
 
 
 def _results(folder: Path) -> dict[str, Any]:
@@ -111,6 +149,7 @@ def _learning(results: dict[str, Any], folder: Path, config: dict[str, Any]) -> 
 
 def _hidden(results: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, str]:
     tasks = results["stream"]["tasks"]
+    numbers = [name.removeprefix("task ") for name in tasks]
     drawn = {}
     for name, learner in results["learners"].items():
         layers = sorted({key.split("/")[2] for key in arrays if key.startswith(f"hidden/{name}/")})
@@ -119,6 +158,9 @@ def _hidden(results: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str,
             values = [arrays[f"hidden/{name}/{layer}/{number + 1}"] for number in range(len(tasks))]
             figure, _ = plots.hidden_values(values, tasks, title=f"{learner['title']}: {layer}")
             drawn[f"hidden-{name}-{layer}"] = plots.svg(figure)
+            if len(values) > 1:
+                figure, _ = plots.synapses(values, numbers, title=f"{learner['title']}: {layer}")
+                drawn[f"synapses-{name}-{layer}"] = plots.svg(figure)
     return drawn
 
 
@@ -130,8 +172,9 @@ def _activity(results: dict[str, Any], arrays: dict[str, np.ndarray], dt: float)
     for name in results["targets"]:
         there = {k.split("/")[2]: v for k, v in arrays.items() if k.startswith(f"raster/{name}/")}
         if there:
-            layers = {"input": own["input"], **there}
-            drawn[f"raster-{name}"] = plots.svg(plots.raster(layers, dt, title=name)[0])
+            drawn[f"raster-{name}"] = plots.svg(
+                plots.raster(own, dt, against=there, names=("network", name), title=name)[0]
+            )
     spiking = [key for key in arrays if key.startswith("trace/")]
     if spiking:
         node = spiking[0].removeprefix("trace/")
@@ -144,18 +187,28 @@ def _activity(results: dict[str, Any], arrays: dict[str, np.ndarray], dt: float)
     if "output" in arrays:
         names = [f"class {n}" for n in range(arrays["output"].shape[1])]
         drawn["output"] = plots.svg(plots.traces(arrays["output"], dt, names=names)[0])
-    ran = {
-        n: t["certificate"] for n, t in results["targets"].items() if t["available"] and t["certificate"]["accuracy"]
-    }
-    if ran:
-        differing = {
-            name: sum(node["differing"] for node in c["nodes"].values())
-            / max(1, sum(node["total_spikes"] for node in c["nodes"].values()))
-            for name, c in ran.items()
-        }
-        accuracy = {name: (c["accuracy"]["before"], c["accuracy"]["after"]) for name, c in ran.items()}
+    return drawn
+
+
+def _targets(results: dict[str, Any], folder: Path) -> dict[str, str]:
+    drawn = {}
+    certificates = _certificates(results)
+    decided = {name: c for name, c in certificates.items() if c["accuracy"]}
+    if decided:
+        differing = {name: _differing(c) for name, c in decided.items()}
+        accuracy = {name: (c["accuracy"]["before"], c["accuracy"]["after"]) for name, c in decided.items()}
         drawn["agreement"] = plots.svg(plots.agreement(differing, accuracy)[0])
-    for name, c in ran.items():
+    energy = {}
+    for name, c in decided.items():
+        low, high = (sum(part[k] for part in c["energy"].values()) / c["samples"] for k in (0, 1))
+        if low > 0:
+            energy[name] = (low, high)
+    if len(energy) > 1:
+        after = {name: decided[name]["accuracy"]["after"] for name in energy}
+        drawn["pareto"] = plots.svg(plots.pareto(energy, after)[0])
+    for name, c in certificates.items():
         if c.get("causes") or c.get("trace"):  # runs of older versions have neither
             drawn[f"certificate-{name}"] = plots.svg(plots.certificate(Certificate.from_dict(c))[0])
+    if (folder / "network.nir").is_file():
+        drawn["graph"] = draw(read(folder / "network.nir"))
     return drawn

@@ -14,32 +14,60 @@ from neurospin.report.plots.base import COLOURS, STYLE, axes_of
 
 @mpl.rc_context(STYLE)
 def raster(
-    layers: Mapping[str, np.ndarray], dt: float, *, title: str = "", axes: Axes | None = None
-) -> tuple[Figure, Axes]:
+    layers: Mapping[str, np.ndarray], dt: float, *, against: Mapping[str, np.ndarray] | None = None,
+    names: tuple[str, str] = ("network", "target"), title: str = "", axes: Axes | None = None,
+) -> tuple[Figure, Axes]:  # fmt: skip
     """Spikes of several layers, one above the other.
+
+    Compared with others, spikes that are in both are grey, and those that only one side has are in colour.
 
     Args:
         layers: spikes `(time, neurons)` by layer, the first at the bottom.
         dt: step in seconds.
+        against: spikes of the other side, by layer, moved by its latency; layers that it lacks are drawn alone.
+        names: of the two sides, for the legend.
         title: above the raster.
         axes: to draw on; a new figure otherwise.
     """
     figure, ax = axes_of(axes, 6.4, 3.6)
-    base, places = 0, []
-    for number, (_, spikes) in enumerate(layers.items()):
-        steps, neurons = np.nonzero(np.asarray(spikes).reshape(len(spikes), -1))
-        count = int(np.prod(np.shape(spikes)[1:]))
-        ax.scatter(1e3 * dt * (steps + 1), base + neurons, s=2.2, marker="s", linewidths=0, color=COLOURS[number % 8])
-        places.append(base + count / 2)
-        base += count + max(4, count // 16)
+    base, places, steps = 0, [], 1
+    told = {names[0]: COLOURS[0], names[1]: COLOURS[1], "both": "0.6"}
+    found = dict.fromkeys(told, 0)
+    for number, (layer, spikes) in enumerate(layers.items()):
+        here = np.asarray(spikes).reshape(len(spikes), -1) != 0
+        if against is None or layer not in against:
+            _marks(ax, here, base, dt, COLOURS[number % 8] if against is None else "0.6")
+        else:
+            there = np.asarray(against[layer]).reshape(len(here), -1) != 0
+            for name, chosen in zip(told, (here & ~there, there & ~here, here & there), strict=True):
+                found[name] += int(chosen.sum())
+                _marks(ax, chosen, base, dt, told[name])
+        places.append(base + here.shape[1] / 2)
+        base += here.shape[1] + max(4, here.shape[1] // 16)
+        steps = max(steps, len(here))
+    if against is not None:
+        for name, count in found.items():
+            ax.scatter(
+                [],
+                [],
+                s=14,
+                marker="s",
+                color=told[name],
+                label=f"{'both' if name == 'both' else 'only ' + name}: {count}",
+            )
+        ax.legend(fontsize=7, ncols=3, loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2)
     ax.set_yticks(places, [f"{name}\n({int(np.prod(np.shape(s)[1:]))})" for name, s in layers.items()])
     ax.tick_params(axis="y", length=0)
-    steps = max((len(s) for s in layers.values()), default=1)
     ax.set_xlim(0, 1e3 * dt * (steps + 1))
     ax.set_ylim(-4, base)
     ax.set_xlabel("time (ms)")
     ax.set_title(title)
     return figure, ax
+
+
+def _marks(ax: Axes, spikes: np.ndarray, base: int, dt: float, colour: str) -> None:
+    steps, neurons = np.nonzero(spikes)
+    ax.scatter(1e3 * dt * (steps + 1), base + neurons, s=2.2, marker="s", linewidths=0, color=colour)
 
 
 @mpl.rc_context(STYLE)
