@@ -12,7 +12,7 @@ from neurospin.report.console import results_table
 from neurospin.runs import checkpoint
 from neurospin.runs.config import load, parse
 from neurospin.runs.experiment import run
-from neurospin.runs.train import Silent, build_learner, build_stream, train
+from neurospin.runs.train import Silent, build_learner, build_rule, build_stream, train
 
 
 def experiment(tmp_path, **learner):
@@ -106,6 +106,10 @@ def test_a_study_without_a_main_learner_is_run_reported_and_counted(tmp_path):
     text = (tmp_path / "run" / "report.html").read_text()
     assert "What was kept" in text and "What runs where" not in text
     results_table(results)
+    net = build_learner(parse(STUDY, "test"), "one", 64, 10, 0)
+    rule = build_rule(net, parse(STUDY, "test").learners["one"], parse(STUDY, "test").training)
+    m = {id(p): group["m"] for group in rule.param_groups for p in group["params"]}
+    assert [m[id(p)] for p in (*net.stored, *net.gains, *net.biases)] == [8.0] * 2 + [0.0] * 8
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import torch
 
 import neurospin as ns
 from neurospin.plasticity import BGD, Kalman
+from neurospin.plasticity.kernels import Filter, cpu, reference
 
 
 def parameter(values):
@@ -102,3 +103,39 @@ def test_what_it_refuses_and_keeps():
     q = next(iter(again.parameters()))
     assert torch.equal(rule.sigma(p), again.sigma(q))
     assert rule.state_bits_per_synapse == BGD([p]).state_bits_per_synapse == 64
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"window": math.inf}, {"trust": math.inf}, {"evidence": 0.1, "lr": 0.3}, {"lr": 0.0}, {"batch_size": 1}],
+)
+@pytest.mark.parametrize("size", [1, 7, 64, 1023])
+def test_one_pass_differs_from_float64_by_rounding(size, changes):
+    """Of the step, by 1e-6 of it at most; of the precision, by 5e-7 of it."""
+    numbers = Filter(
+        **{"lr": 1.0, "prior": 0.04, "window": 50.0, "evidence": 1.0, "trust": 0.5, "batch_size": 100, **changes}
+    )
+    random = torch.Generator().manual_seed(size)
+    value = torch.randn(size, generator=random)
+    gradient = torch.randn(size, generator=random) * 10 ** (torch.rand(size, generator=random) * 6 - 5)
+    precision = 1 + 10 ** (torch.rand(size, generator=random) * 4 - 2)
+    exact = [t.double() for t in (value, gradient, precision)]
+    ours = [t.clone() for t in (value, gradient, precision)]
+    cpu.kalman(*ours, numbers)
+    reference.kalman(*exact, numbers)
+    step = (exact[0] - value.double()).abs()
+    assert bool(((ours[0] - exact[0]).abs() <= 1e-6 * step + 1.2e-7 * exact[0].abs()).all())
+    assert bool(((ours[2] - exact[2]).abs() <= 5e-7 * exact[2]).all())
+
+
+def test_large_values_are_shared_out_over_threads():
+    whole, parts = ([torch.randn(2 * cpu.CHUNK + 3, generator=torch.Generator().manual_seed(n)).abs_() for n in range(3)]
+                    for _ in range(2))  # fmt: skip
+    numbers = Filter(1.0, 0.04, 50.0, 1.0, 0.5, 100)
+    cpu.kalman(*whole, numbers)
+    torch.set_num_threads(2)
+    try:
+        cpu.kalman(*parts, numbers)
+    finally:
+        torch.set_num_threads(1)
+    assert all(torch.equal(a, b) for a, b in zip(whole, parts, strict=True))

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neurospin.plasticity.kernels import Filter, kalman
 from neurospin.plasticity.rule import Rule, check
 from neurospin.plasticity.sampled import Params
 
@@ -32,6 +33,8 @@ class Kalman(Rule):
 
     A synapse that mattered for an old task has a small σ and is hardly moved by a new one, as in `EWC`, whose Fisher
     information at the end of each task this one gathers on the way.
+
+    Float32 values on a CPU take one pass over memory in a compiled kernel, equal to plain torch up to rounding.
 
     Source: the filter of Ollivier 2018 with the finite memory of Bonnet et al. 2025 (`MESU`).
 
@@ -102,16 +105,8 @@ class Kalman(Rule):
         return loss
 
     def _update(self, p: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        state, size = self.state[p], group["batch_size"]
-        prior, precision, window = state["prior"], state["precision"], group["window"]
-        summed = gradient * size
-        if math.isfinite(window):
-            precision.mul_(1 - 1 / window).add_(1 / window)
-        precision.addcmul_(summed, summed, value=group["evidence"] * prior)
-        if math.isfinite(window):
-            summed.add_(p, alpha=1 / (window * prior))
-        step = summed.mul_(prior).div_(precision)
-        if math.isfinite(group["trust"]) and group["lr"]:
-            limit = precision.rsqrt() * (group["trust"] * math.sqrt(prior) / group["lr"])
-            step.clamp_(-limit, limit)
-        p.sub_(step, alpha=group["lr"])
+        state = self.state[p]
+        numbers = Filter(
+            group["lr"], state["prior"], group["window"], group["evidence"], group["trust"], group["batch_size"]
+        )
+        kalman(p, gradient, state["precision"], numbers)

@@ -61,7 +61,7 @@ def kind(name: str, settings: Mapping[str, Any] | None = None, where: str = "rul
 
 def make(
     name: str,
-    params: Iterable[Tensor],
+    params: Iterable[Tensor] | Iterable[dict[str, Any]],
     settings: Mapping[str, Any] | None = None,
     *,
     lr: float = 1e-2,
@@ -71,7 +71,7 @@ def make(
 
     Args:
         name: see `RULES`.
-        params: parameters.
+        params: parameters or groups of them.
         settings: of the rule.
         lr, eps: of Adam, also inside `"metaplastic"`; other rules have their own, among the settings.
 

@@ -123,7 +123,11 @@ def build_rule(network: Learner, learner: LearnerConfig, training: TrainingConfi
     settings = dict(learner.settings)
     if learner.rule == "metaplastic":
         settings = {"m": learner.m, **settings}
-    rule = make(learner.rule, network.parameters(), settings, lr=training.lr, eps=training.eps)
+    params: Any = network.parameters()
+    if learner.rule == "metaplastic" and isinstance(network, Perceptron):  # gains and biases hide nothing
+        others = [*network.gains, *network.biases]
+        params = [{"params": list(network.stored)}, *([{"params": others, "m": 0.0}] if others else [])]
+    rule = make(learner.rule, params, settings, lr=training.lr, eps=training.eps)
     return LevelLimited(rule, Levels(**learner.levels.model_dump())) if learner.levels else rule
 
 

@@ -1,12 +1,13 @@
 """One step of a rule over all its synapses: plain torch, and the same in one pass over memory.
 
 `reference` is plain torch, any dtype and device; `cpu` is numba and `cuda` is Triton, both float32 and
-imported when first needed. `metaplastic_adam` chooses by where the synapses are.
+imported when first needed. `metaplastic_adam` and `kalman` choose by where the synapses are.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 from importlib.util import find_spec
 from types import ModuleType
@@ -50,6 +51,32 @@ class Settings:
         return (1 - self.betas[1] ** self.step) ** 0.5
 
 
+@dataclass(frozen=True)
+class Filter:
+    """The numbers of one step of the Kalman filter.
+
+    Attributes:
+        lr: step size of the mean.
+        prior: variance that a precision of 1 stands for.
+        window: memory in steps, may be infinite.
+        evidence: weight of the squared gradient.
+        trust: largest step in standard deviations, may be infinite.
+        batch_size: what the gradient is multiplied with.
+    """
+
+    lr: float
+    prior: float
+    window: float
+    evidence: float
+    trust: float
+    batch_size: float
+
+    @property
+    def limit(self) -> float:
+        """Largest step before `lr`, at a precision of 1; infinite where nothing bounds it."""
+        return self.trust * self.prior**0.5 / self.lr if self.lr else math.inf
+
+
 def metaplastic_adam(hidden: Tensor, gradient: Tensor, first: Tensor, second: Tensor, settings: Settings) -> None:
     """Update `hidden` and its moments `first` and `second` in place; see `neurospin.plasticity.Metaplastic`.
 
@@ -63,6 +90,20 @@ def metaplastic_adam(hidden: Tensor, gradient: Tensor, first: Tensor, second: Te
     else:
         kernel.metaplastic_adam(hidden, gradient.contiguous(), first, second, settings)
         torch.autograd.graph.increment_version([hidden, first, second])  # as an in-place operation of torch does
+
+
+def kalman(value: Tensor, gradient: Tensor, precision: Tensor, numbers: Filter) -> None:
+    """Update `value` and its `precision` in place; see `neurospin.plasticity.Kalman`.
+
+    `evidence = 0`, dtypes other than float32, values that are not contiguous, and GPUs take the reference.
+    """
+    fused = numbers.evidence and _fits(value, gradient, precision, precision)
+    kernel = _kernel(value.device.type) if fused and value.device.type == "cpu" else None
+    if kernel is None:
+        reference.kalman(value, gradient, precision, numbers)
+    else:
+        kernel.kalman(value, gradient.contiguous(), precision, numbers)
+        torch.autograd.graph.increment_version([value, precision])
 
 
 def _fits(hidden: Tensor, gradient: Tensor, first: Tensor, second: Tensor) -> bool:

@@ -1,8 +1,9 @@
-"""Metaplastic Adam in one pass over memory, compiled by numba at its first use and kept on disk."""
+"""The steps in one pass over memory, compiled by numba at their first use and kept on disk."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from neurospin.plasticity.kernels import Settings
+    from neurospin.plasticity.kernels import Filter, Settings
 
 F = np.float32
 CHUNK = 1 << 20  # synapses for which another thread is worth starting
@@ -57,11 +58,42 @@ def metaplastic_adam(hidden: Tensor, gradient: Tensor, first: Tensor, second: Te
             settings.weight_decay,
         )
     ]  # fmt: skip
-    parts = min(torch.get_num_threads(), h.size // CHUNK)
+    _in_parts(_step, [h, g, a, b], numbers)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def _kalman(w, g, precision, size, keep, new, evidence, pull, prior, limit, lr):
+    for i in range(w.size):
+        summed = size * g[i]
+        p = keep * precision[i] + new + evidence * summed * summed
+        precision[i] = p
+        width = F(1) / np.sqrt(p)
+        step = (summed + pull * w[i]) * prior * width * width
+        most = limit * width
+        w[i] -= lr * min(max(step, -most), most)
+
+
+def kalman(value: Tensor, gradient: Tensor, precision: Tensor, numbers: Filter) -> None:
+    """See `neurospin.plasticity.kernels.kalman`; float32, contiguous, on the CPU."""
+    forget = 1 / numbers.window
+    settings = [
+        F(x)
+        for x in (
+            numbers.batch_size, 1 - forget, forget, numbers.evidence * numbers.prior, forget / numbers.prior,
+            numbers.prior, min(numbers.limit, 3e38), numbers.lr,
+        )
+    ]  # fmt: skip
+    _in_parts(_kalman, [t.detach().view(-1).numpy() for t in (value, gradient, precision)], settings)
+
+
+def _in_parts(step: Callable[..., None], arrays: list[np.ndarray], numbers: list[np.float32]) -> None:
+    """One step on all synapses, shared out over as many threads as pay."""
+    size = arrays[0].size
+    parts = min(torch.get_num_threads(), size // CHUNK)
     if parts < 2:
-        _step(h, g, a, b, *numbers)
+        step(*arrays, *numbers)
         return
-    cuts = [h.size * part // parts for part in range(parts + 1)]
+    cuts = [size * part // parts for part in range(parts + 1)]
     pieces = [slice(lo, hi) for lo, hi in itertools.pairwise(cuts)]
     with ThreadPoolExecutor(parts) as pool:
-        list(pool.map(lambda p: _step(h[p], g[p], a[p], b[p], *numbers), pieces))
+        list(pool.map(lambda piece: step(*(a[piece] for a in arrays), *numbers), pieces))

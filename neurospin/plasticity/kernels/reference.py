@@ -1,14 +1,15 @@
-"""Metaplastic Adam in plain torch: any dtype, any device, and Adam's own bits at `m = 0`."""
+"""The steps in plain torch: any dtype, any device; metaplastic Adam has Adam's own bits at `m = 0`."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from neurospin.plasticity.kernels import Settings
+    from neurospin.plasticity.kernels import Filter, Settings
 
 
 def metaplastic_adam(hidden: Tensor, gradient: Tensor, first: Tensor, second: Tensor, settings: Settings) -> None:
@@ -26,3 +27,19 @@ def metaplastic_adam(hidden: Tensor, gradient: Tensor, first: Tensor, second: Te
         damped = first * damping
         direction = damped if settings.symmetric else torch.where(hidden * first > 0, damped, first)
     hidden.addcdiv_(direction, scale, value=-settings.size)
+
+
+def kalman(value: Tensor, gradient: Tensor, precision: Tensor, numbers: Filter) -> None:
+    """See `neurospin.plasticity.kernels.kalman`."""
+    prior, window = numbers.prior, numbers.window
+    summed = gradient * numbers.batch_size
+    if math.isfinite(window):
+        precision.mul_(1 - 1 / window).add_(1 / window)
+    precision.addcmul_(summed, summed, value=numbers.evidence * prior)
+    if math.isfinite(window):
+        summed.add_(value, alpha=1 / (window * prior))
+    step = summed.mul_(prior).div_(precision)
+    if math.isfinite(numbers.limit):
+        limit = precision.rsqrt() * numbers.limit
+        step.clamp_(-limit, limit)
+    value.sub_(step, alpha=numbers.lr)
