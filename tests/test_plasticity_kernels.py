@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from neurospin.plasticity import Metaplastic
-from neurospin.plasticity.kernels import Settings, _kernel, cpu, metaplastic_adam, reference
+from neurospin.plasticity.kernels import Settings, _kernel, cpu, metaplastic_adam, pull, reference
 
 SIZES = [1, 2, 7, 8, 63, 64, 65, 1023, 5000]
 
@@ -165,3 +165,17 @@ def test_triton_equals_numba_under_its_interpreter(request):
         env={**os.environ, "TRITON_INTERPRET": "1"}, capture_output=True, text=True,
     )  # fmt: skip
     assert run.stdout.strip() == "equal", run.stderr
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_pull_of_a_spring_differs_from_float64_by_rounding(size):
+    """By a few roundings of its two terms."""
+    tensors = problem(size)
+    gradient, importance, value, anchor = (t.clone() for t in tensors)
+    exact = tensors[0].double() + 300.0 * tensors[1].double() * (tensors[2].double() - tensors[3].double())
+    pull(gradient, importance, value, anchor, 300.0)
+    terms = tensors[0].double().abs() + (exact - tensors[0].double()).abs()
+    assert bool(((gradient - exact).abs() <= 3e-7 * terms).all())
+    doubled = [t.double() for t in tensors]
+    pull(*doubled, 300.0)
+    torch.testing.assert_close(doubled[0], exact, rtol=1e-14, atol=1e-14)

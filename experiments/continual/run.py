@@ -7,12 +7,23 @@ neurospin run experiments/continual/lif.yaml --seed 2 --output runs/lif-seed2   
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from pathlib import Path
 
+from neurospin.files import write_text
 from neurospin.report.console import Console
 from neurospin.runs import experiment as experiments
 from neurospin.runs.config import load
+
+
+CPU = "cpu_seconds.json"  # of the whole run, evaluation and report among it
+
+
+def cpu_seconds(folder: Path) -> float:
+    """What was spent on a run so far, as far as it was run by this program."""
+    place = folder / CPU
+    return float(json.loads(place.read_text(encoding="utf-8"))) if place.is_file() else 0.0
 
 
 def main() -> None:
@@ -25,10 +36,14 @@ def main() -> None:
     for seed in range(given.seeds):
         for file in given.files:
             experiment = load(file, seed=seed)
+            folder = given.output / f"{experiment.name}-seed{seed}"
+            if (folder / "results.json").is_file():
+                continue
             began = time.process_time()
             with Console() as console:
-                results = experiments.run(experiment, given.output / f"{experiment.name}-seed{seed}", console)
-            spent = time.process_time() - began
+                results = experiments.run(experiment, folder, console)
+            spent = time.process_time() - began + cpu_seconds(folder)
+            write_text(folder / CPU, json.dumps(spent) + "\n")
             for name, learner in results["learners"].items():
                 print(
                     f"{experiment.name} {name} seed {seed}: {100 * learner['average_accuracy']:.2f} %, last five"

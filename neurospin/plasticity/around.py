@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from neurospin.plasticity.evidence import Evidence
+from neurospin.plasticity.kernels import pull
 from neurospin.plasticity.rule import Rule
 
 
@@ -148,7 +149,7 @@ class Anchored(Around, ABC):
         for p in self.parameters():
             state = self.state.get(p, {})
             if p.grad is not None and "anchor" in state:
-                p.grad.addcmul_(state["importance"], p - state["anchor"], value=self.factor * self.strength)
+                pull(p.grad, state["importance"], p, state["anchor"], self.factor * self.strength)
 
     def penalty(self) -> Tensor:
         """The energy of the springs, a scalar: `½ · factor · strength · Σ Ω_i (θ_i − θ*_i)²`."""

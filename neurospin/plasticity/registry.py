@@ -67,7 +67,7 @@ def make(
     lr: float = 1e-2,
     eps: float = 1e-3,
 ) -> Rule:
-    """A rule over parameters; rules around an optimizer stand around Adam.
+    """A rule over parameters; rules around an optimizer stand around Adam (torch's fused one).
 
     Args:
         name: see `RULES`.
@@ -85,7 +85,7 @@ def make(
         if parameter.annotation == "int" and not isinstance(settings.get(setting, 0), int):
             raise InputError(f"{rule.__name__}.{setting}", "a whole number", repr(settings[setting]), "round it")
     if issubclass(rule, Around):
-        return rule(torch.optim.Adam(params, lr=lr, eps=eps), **settings)
+        return rule(torch.optim.Adam(params, lr=lr, eps=eps, fused=True), **settings)
     if rule is Metaplastic:
         settings = {"lr": lr, "eps": eps, **settings}
     return rule(params, **settings)  # type: ignore[call-arg]

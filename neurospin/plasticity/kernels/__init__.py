@@ -1,7 +1,7 @@
 """One step of a rule over all its synapses: plain torch, and the same in one pass over memory.
 
 `reference` is plain torch, any dtype and device; `cpu` is numba and `cuda` is Triton, both float32 and
-imported when first needed. `metaplastic_adam` and `kalman` choose by where the synapses are.
+imported when first needed. `metaplastic_adam`, `kalman` and `pull` choose by where the synapses are.
 """
 
 from __future__ import annotations
@@ -104,6 +104,16 @@ def kalman(value: Tensor, gradient: Tensor, precision: Tensor, numbers: Filter) 
     else:
         kernel.kalman(value, gradient.contiguous(), precision, numbers)
         torch.autograd.graph.increment_version([value, precision])
+
+
+def pull(gradient: Tensor, importance: Tensor, value: Tensor, anchor: Tensor, strength: float) -> None:
+    """Add `strength · importance · (value − anchor)` to the gradient in place; see `neurospin.plasticity.around`."""
+    kernel = _kernel("cpu") if value.device.type == "cpu" and gradient.is_contiguous() else None
+    if kernel is None or not _fits(value, gradient, importance, anchor):
+        gradient.addcmul_(importance, value - anchor, value=strength)
+    else:
+        kernel.pull(gradient, importance, value, anchor, strength)
+        torch.autograd.graph.increment_version([gradient])
 
 
 def _fits(hidden: Tensor, gradient: Tensor, first: Tensor, second: Tensor) -> bool:

@@ -86,6 +86,18 @@ def kalman(value: Tensor, gradient: Tensor, precision: Tensor, numbers: Filter) 
     _in_parts(_kalman, [t.detach().view(-1).numpy() for t in (value, gradient, precision)], settings)
 
 
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def _pull(g, importance, w, anchor, strength):
+    for i in range(g.size):
+        g[i] += strength * importance[i] * (w[i] - anchor[i])
+
+
+def pull(gradient: Tensor, importance: Tensor, value: Tensor, anchor: Tensor, strength: float) -> None:
+    """See `neurospin.plasticity.kernels.pull`; float32, contiguous, on the CPU."""
+    arrays = [t.detach().view(-1).numpy() for t in (gradient, importance, value, anchor)]
+    _in_parts(_pull, arrays, [F(strength)])
+
+
 def _in_parts(step: Callable[..., None], arrays: list[np.ndarray], numbers: list[np.float32]) -> None:
     """One step on all synapses, shared out over as many threads as pay."""
     size = arrays[0].size
