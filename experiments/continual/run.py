@@ -16,7 +16,6 @@ from neurospin.report.console import Console
 from neurospin.runs import experiment as experiments
 from neurospin.runs.config import load
 
-
 CPU = "cpu_seconds.json"  # of the whole run, evaluation and report among it
 
 

@@ -33,7 +33,9 @@ HEAD = (
 
 def gather(folders: list[Path]) -> dict[str, dict[str, Any]]:
     """By `experiment/learner`: the rule, the seeds, and every number by seed; runs that are not finished are left out."""
-    found: dict[str, dict[str, Any]] = defaultdict(lambda: {"seeds": [], "cpu_seconds": [], **{key: [] for key in KEYS}})
+    found: dict[str, dict[str, Any]] = defaultdict(
+        lambda: {"seeds": [], "cpu_seconds": [], **{key: [] for key in KEYS}}
+    )
     for folder in sorted(folders):
         if not (folder / "results.json").is_file():
             continue
