@@ -16,6 +16,8 @@ from .data import TwinData as TwinData
 from .evaluate import score as score
 from .export import Exported as Exported
 from .export import run_on as run_on
+from .filters import gabors as gabors
+from .filters import set_filters as set_filters
 from .fitting import Fit as Fit
 from .fitting import fit as fit
 from .insilico import most_exciting_input as most_exciting_input

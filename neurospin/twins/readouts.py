@@ -15,6 +15,9 @@ from torch.nn import functional
 
 from neurospin.errors import InputError
 
+SMALL = 0.01
+"""Fresh weights on features, in units of `1 / √features`: at first every unit responds as it does on average."""
+
 
 class Readout(nn.Module, ABC):
     """From features to the drive of every unit, `u = w · φ + b`.
@@ -46,8 +49,8 @@ class Readout(nn.Module, ABC):
         """What a fit adds to its loss, times `sparsity`: 0, or the absolute weights of a readout that shall be sparse."""
         return self.bias.new_zeros(())
 
-    def _normal(self, *shape: int, generator: torch.Generator) -> nn.Parameter:
-        return nn.Parameter(torch.randn(shape, generator=generator) / math.sqrt(shape[-1]))
+    def _normal(self, *shape: int, generator: torch.Generator, scale: float = 1.0) -> nn.Parameter:
+        return nn.Parameter(torch.randn(shape, generator=generator) * (scale / math.sqrt(shape[-1])))
 
     def _space(self) -> tuple[int, int, int]:
         if len(self.size) != 3:
@@ -64,8 +67,8 @@ class Linear(Readout):
     """`u_n = Σ w_nf φ_f + b_n` over all features."""
 
     def draw(self, generator: torch.Generator) -> None:
-        """`(units, features)`, normal with variance `1 / features`."""
-        self.weight = self._normal(self.units, math.prod(self.size), generator=generator)
+        """`(units, features)`, normal and small."""
+        self.weight = self._normal(self.units, math.prod(self.size), generator=generator, scale=SMALL)
 
     def forward(self, features: Tensor) -> Tensor:
         """One product."""
@@ -83,7 +86,7 @@ class Factorised(Readout):
     def draw(self, generator: torch.Generator) -> None:
         """Weights `(units, channels)`, masks `(units, height · width)`."""
         channels, height, width = self._space()
-        self.weight = self._normal(self.units, channels, generator=generator)
+        self.weight = self._normal(self.units, channels, generator=generator, scale=SMALL)
         self.mask = self._normal(self.units, height * width, generator=generator)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -112,7 +115,7 @@ class Gaussian2d(Readout):
     def draw(self, generator: torch.Generator) -> None:
         """Places uniform within ± 0.2, spread 0.3, weights normal."""
         channels, _, _ = self._space()
-        self.weight = self._normal(self.units, channels, generator=generator)
+        self.weight = self._normal(self.units, channels, generator=generator, scale=SMALL)
         self.place = nn.Parameter(torch.rand((self.units, 2), generator=generator) * 0.4 - 0.2)
         self.spread = nn.Parameter(torch.full((self.units, 2), math.log(0.3)))
 
@@ -138,7 +141,7 @@ class Attention(Readout):
         """Queries `(units, d)`, keys `(d, channels)`, code of places `(d, height · width)` with `d = max(8, channels)`."""
         channels, height, width = self._space()
         depth = max(8, channels)
-        self.weight = self._normal(self.units, channels, generator=generator)
+        self.weight = self._normal(self.units, channels, generator=generator, scale=SMALL)
         self.query = self._normal(self.units, depth, generator=generator)
         self.key = self._normal(depth, channels, generator=generator)
         self.code = self._normal(depth, height * width, generator=generator)
