@@ -36,11 +36,27 @@ def norse(path, spikes, dt):
     return stepped(norse.torch.from_nir(nir.read(path), dt=dt), spikes)
 
 
+def norse_batch(path, spikes, dt):
+    """Norse, with the axes of a Flatten counted as it counts them: the batch is one."""
+    import norse.torch
+
+    graph = nir.read(path)
+    for node in graph.nodes.values():
+        if isinstance(node, nir.Flatten) and node.start_dim >= 0:
+            node.start_dim += 1
+    return stepped(norse.torch.from_nir(graph, dt=dt), spikes)
+
+
 def spyx(path, spikes, dt):
     import jax.numpy as jnp
     import spyx.nir
 
+    if spikes.ndim == 5:  # it keeps channels last
+        spikes = np.moveaxis(spikes, 2, -1)
     return np.asarray(spyx.nir.from_nir(nir.read(path), jnp.asarray(spikes), dt=dt)[1])
+
+
+PEERS = {"spikingjelly": spikingjelly, "norse": norse, "norse-batch": norse_batch, "spyx": spyx}
 
 
 def main(name, folder, dt):
@@ -49,7 +65,7 @@ def main(name, folder, dt):
         with np.load(path.with_suffix(".npz")) as file:
             spikes = file["spikes"]
         try:
-            out = {"spikingjelly": spikingjelly, "norse": norse, "spyx": spyx}[name](path, spikes, float(dt))
+            out = PEERS[name](path, spikes, float(dt))
             np.savez(path.with_suffix(f".{name}.npz"), spikes=np.asarray(out, np.float32))
         except Exception as error:
             path.with_suffix(f".{name}.txt").write_text(f"{type(error).__name__}: {error}")

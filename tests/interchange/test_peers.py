@@ -29,13 +29,28 @@ EQUAL = {
 }
 
 
-@pytest.mark.skipif(not PYTHON, reason="NEUROSPIN_PEERS_PYTHON names no Python; make interchange builds one")
-def test_their_spikes_are_ours():
-    found = compare.measured(PYTHON, list(EQUAL), ("spikingjelly", "norse"))
-    for case, peers in EQUAL.items():
-        assert found[case]["rate"] > 0.005  # enough spikes to differ in
-        for peer in peers:
-            assert found[case][peer] == 0, (case, peer)
+@pytest.fixture(scope="module")
+def found():
+    if not PYTHON:
+        pytest.skip("NEUROSPIN_PEERS_PYTHON names no Python; make interchange builds one")
+    return compare.measured(PYTHON, list(compare.CASES), (*compare.PEERS, "norse-batch"))
+
+
+@pytest.mark.peers
+def test_their_spikes_are_ours_or_what_their_rules_make_of_the_graph(found):
+    for case, results in found.items():
+        assert results["rate"] > 0.005  # enough spikes to differ in
+        for peer in compare.PEERS:
+            value = results[peer]
+            assert (value == 0) == (peer in EQUAL.get(case, ())), (case, peer, value)
+            assert isinstance(value, str) or results[f"{peer}, emulated"] == 0, (case, peer)
+
+
+@pytest.mark.peers
+def test_norse_counts_the_batch_as_an_axis(found):
+    flat, lost = found["Conv2d, SumPool2d"], found["Conv2d, AvgPool2d"]
+    assert "cannot be multiplied (1x512 and 64x5)" in flat["norse"] and flat["norse-batch"] == 0
+    assert isinstance(lost["norse-batch"], str)  # it does not know AvgPool2d at all
 
 
 @pytest.mark.parametrize("name", list(compare.CASES))
