@@ -18,7 +18,7 @@ import numpy as np
 import neurospin as ns
 
 sys.path.insert(0, str(Path(__file__).parent))
-from causes import emulated  # noqa: E402
+from causes import emulated
 
 DT, STEPS, BATCH = 1e-3, 200, 8
 PEERS = ("spikingjelly", "norse", "spyx")
