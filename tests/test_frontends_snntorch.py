@@ -49,7 +49,9 @@ def neurons(draw):
     if kind == "Lapicque":
         if draw(st.booleans()):
             return snn.Lapicque(beta=draw(st.floats(0.4, 0.95)), **options), generator
-        return snn.Lapicque(R=2.0, C=draw(st.floats(0.6, 5)), **options), generator
+        unit, step = draw(st.floats(0.3, 3)), draw(st.sampled_from([1.0, 0.1, 0.3]))
+        capacitance = draw(st.floats(1.05, 8)) * step / unit
+        return snn.Lapicque(R=unit, C=capacitance, time_step=step, **options), generator
     if kind in ("Synaptic", "RSynaptic"):
         return getattr(snn, kind)(value(0.02, 0.98), value(0.02, 0.98), **options), generator
     return getattr(snn, kind)(value(0.02, 0.98), **options), generator

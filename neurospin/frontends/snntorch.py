@@ -151,6 +151,9 @@ def _carry(name: str, module: Any, size: tuple[int, ...]) -> Carried:
                          "set learn_beta=False")  # fmt: skip
     found = {**decays(module), "v_threshold": module.threshold}
     constants: dict[str, Any] = {key: constant(f"{where}.{key}", value, size) for key, value in found.items()}
+    before = _factors(where, module, size) if isinstance(module, snn.Lapicque) else {}
+    if before:
+        constants["gain"] = 1.0
     neuron = DiscreteLIF(
         size, **constants, reset=reset, reset_gradient=not getattr(module, "reset_delay", True), surrogate=surrogate,
         learn=learned(**found),
@@ -158,14 +161,27 @@ def _carry(name: str, module: Any, size: tuple[int, ...]) -> Carried:
     loop = _loop(where, module, size) if hasattr(module, "recurrent") else None
     factor = module.graded_spikes_factor
     if factor.numel() == 1 and float(factor) == 1 and not factor.requires_grad:
-        return Carried({"": neuron}, loop)
+        return Carried({**before, "": neuron}, loop)
     scale = Scale(size, constant(f"{where}.graded_spikes_factor", factor, size))
     scale.scale.requires_grad_(False)
     if factor.requires_grad and factor.shape != size:
         raise InputError(f"{where}.graded_spikes_factor", f"shape {size} where it is learned", "one number",
                          "give one factor per neuron, or fix it")  # fmt: skip
     scale.scale.requires_grad_(factor.requires_grad)
-    return Carried({"": neuron, "graded": scale})
+    return Carried({**before, "": neuron, "graded": scale})
+
+
+def _factors(where: str, module: Any, size: tuple[int, ...]) -> dict[str, Scale]:
+    """What a Lapicque multiplies its input by, one after the other, where one product would round otherwise.
+
+    A power of two rounds nothing, so that one other factor at most leaves all of them to the gain.
+    """
+    factors = {"resistance": module.R, "rate": 1 / (module.R * module.C), "step": module.time_step}
+    odd = [f for f in factors.values() if bool((torch.frexp(torch.as_tensor(f).float())[0].abs() != 0.5).any())]
+    found = {key: Scale(size, constant(f"{where}.{key}", f, size)) for key, f in factors.items() if len(odd) > 1}
+    for scale in found.values():
+        scale.scale.requires_grad_(False)
+    return found
 
 
 def _loop(where: str, module: Any, size: tuple[int, ...]) -> Any:
