@@ -204,7 +204,7 @@ def own_shape(node: nir.NIRNode) -> tuple[int, ...] | None:
         return None if kind is None else tuple(int(n) for n in np.atleast_1d(kind))
     for field in ("r", "scale", "delay", "threshold"):
         if hasattr(node, field):
-            return np.shape(getattr(node, field))
+            return tuple(np.shape(getattr(node, field)))
     return None
 
 

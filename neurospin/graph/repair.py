@@ -129,7 +129,7 @@ def repair(graph: nir.NIRGraph, repairs: list[str]) -> None:
 
     A node whose constants are one number (or one number a channel, of as many axes as the layer) gets
     them for every neuron of the layer that feeds it. An Input or Output whose shape differs from its
-    neighbour's by ones alone gets its neighbour's.
+    neighbour's by ones alone, or by batch and time before it, gets its neighbour's.
     """
     _inputs(graph, repairs)
     try:
@@ -151,7 +151,7 @@ def repair(graph: nir.NIRGraph, repairs: list[str]) -> None:
                 )
         if given is not None and told != given:
             if isinstance(node, nir.Output):
-                if told is None or not square or _squeezed(told) == _squeezed(given):
+                if told is None or not square or _same(told, given):
                     repairs.append(f"{name}: shape {'none' if told is None else told} read as {given}")
                     node.output_type = {"output": np.array(given)}
                     node.__post_init__()
@@ -200,7 +200,7 @@ def _inputs(graph: nir.NIRGraph, repairs: list[str]) -> None:
         told = own_shape(node)
         if len(wanted) == 1:
             (shape,) = wanted
-            if shape is not None and told is not None and told != shape and _squeezed(told) == _squeezed(shape):
+            if shape is not None and told is not None and told != shape and _same(told, shape):
                 repairs.append(f"{name}: shape {told} read as {shape}")
                 node.input_type = {"input": np.array(shape)}
                 node.__post_init__()
@@ -214,8 +214,10 @@ def _wanted(node: nir.NIRNode) -> tuple[int, ...] | None:
     return None
 
 
-def _squeezed(shape: tuple[int, ...]) -> list[int]:
-    return [n for n in shape if n != 1]
+def _same(told: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether the shape of a port is this one with axes of one, or with batch and time before it."""
+    squeezed = [[n for n in each if n != 1] for each in (told, shape)]
+    return squeezed[0] == squeezed[1] or (0 < len(told) - len(shape) <= 2 and told[-len(shape) :] == shape)
 
 
 def _widen(name: str, node: nir.NIRNode, told: tuple[int, ...], given: tuple[int, ...], repairs: list[str]) -> None:
