@@ -376,7 +376,7 @@ def export(graph: nir.NIRGraph, form: str | Exporter, folder: str | Path, *, dt:
         exporter: Exporter = entries[form].load()
     else:
         exporter = form
-    place = Path(folder)
+    graph, place = repaired(graph), Path(folder)
     made = exporter(graph, resolve_dt(graph, dt))
     held = {entry.name for entry in place.iterdir()} if place.is_dir() else set()
     if held and not held >= set(made):

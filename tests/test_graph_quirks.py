@@ -7,6 +7,7 @@ import h5py
 import nir
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -249,3 +250,40 @@ def test_a_dotted_name_does_not_hide_a_nested_node(tmp_path):
     made.edges = [("input", "n0"), ("n0", "n0.n0"), ("n0.n0", "output")]
     with pytest.raises(ns.GraphError, match="a nested node with the name of another"):
         ns.write(tmp_path / "x.nir", made)
+
+
+@pytest.mark.parametrize("before", [(50,), (4, 50)])
+def test_batch_and_time_in_a_port_and_tensors_of_torch_in_the_nodes(tmp_path, before):
+    """As sinabs and Rockpool hand a graph over; a shape of another layer is no shape with batch and time before it."""
+    rng = np.random.default_rng(3)
+
+    def graph(shape, kind=np.asarray):
+        weight = kind((4 * rng.normal(size=(5, 3))).astype(np.float32))
+        one = kind(np.ones(5, np.float32))
+        lif = nir.LIF(tau=0.01 * one, r=one, v_leak=0 * one, v_threshold=one, v_reset=np.zeros(5, np.float32))
+        ends = nir.Input({"input": np.array([*shape, 3])}), nir.Output({"output": np.array([*shape, 5])})
+        nodes = {"input": ends[0], "w": nir.Linear(weight), "n": lif, "output": ends[1]}
+        edges = [("input", "w"), ("w", "n"), ("n", "output")]
+        return nir.NIRGraph(nodes, edges, metadata={"neurospin": {"dt": 1e-3}}, type_check=False)
+
+    x = (rng.random((30, 2, 3)) < 0.5).astype(np.float32)
+    rng = np.random.default_rng(4)
+    truth = ns.simulate(graph(()), x).output
+    assert 0.01 < truth.mean() < 0.9
+    rng = np.random.default_rng(4)
+    odd = graph(before, lambda array: torch.from_numpy(array).requires_grad_())
+    told = rf"input: shape \({', '.join(map(str, (*before, 3)))}\) read as \(3,\); output: .* read as \(5,\)"
+    with pytest.warns(ns.GraphWarning, match=told):
+        np.testing.assert_array_equal(ns.simulate(odd, x).output, truth)
+    with pytest.warns(ns.GraphWarning, match=told):
+        np.testing.assert_array_equal(ns.simulate(ns.in_seconds(odd, "s"), x).output, truth)
+    with pytest.warns(ns.GraphWarning, match=told):
+        ns.write(tmp_path / "g.nir", odd)
+    np.testing.assert_array_equal(ns.simulate(ns.read(tmp_path / "g.nir"), x).output, truth)
+    with pytest.warns(ns.GraphWarning, match=told):
+        np.testing.assert_array_equal(ns.from_graph(odd)(torch.from_numpy(x)).output.detach().numpy(), truth)
+    for wrong in ((2, 3, 4), (3,), ()):
+        other = graph(())
+        other.nodes["input"] = nir.Input({"input": np.array([*wrong, 4])})
+        with pytest.raises(ns.GraphError, match=r"node w: expected input of shape \(3,\)"):
+            ns.simulate(other, np.zeros((5, 2, *wrong, 4), np.float32))

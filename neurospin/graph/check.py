@@ -178,7 +178,7 @@ def shape_of(name: str, node: nir.NIRNode, given: tuple[int, ...] | None) -> tup
     """Shape of what a node gives when it is fed `given` (`None`: nothing known), after the two are found to fit."""
     wanted = expected = own_shape(node)
     if isinstance(node, nir.Affine | nir.Linear):
-        weight = np.shape(node.weight)
+        weight = tuple(np.shape(node.weight))
         if len(weight) < 2:
             raise GraphError(f"{name}.weight", "shape (…, out, in)", f"shape {weight}", "give a matrix")
         wanted, expected = (*weight[:-2], weight[-1]), weight[:-1]

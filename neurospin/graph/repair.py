@@ -14,6 +14,7 @@ from typing import Any
 
 import nir
 import numpy as np
+import torch
 
 from neurospin.errors import GraphError
 from neurospin.graph.check import FIELDS, NEURONS, NUMBERS, TIMES, own_shape, shape_of
@@ -99,6 +100,8 @@ def add_ports(nodes: dict[str, nir.NIRNode], edges: list[tuple[str, str]], repai
 def repaired(graph: nir.NIRGraph) -> nir.NIRGraph:
     """A graph in memory as `read` would give it: itself, or a copy that is repaired, with a `GraphWarning`.
 
+    Tensors of torch, which some exporters leave in their nodes, become arrays without a word.
+
     Raises:
         GraphError: it is no graph.
     """
@@ -108,11 +111,15 @@ def repaired(graph: nir.NIRGraph) -> nir.NIRGraph:
     repairs: list[str] = []
     try:
         result = _apart(graph)
+        plain = result if _untensored(result) else graph
+    except AttributeError:
+        return graph  # the check says why
+    try:
         repair(result, repairs)
     except (GraphError, AttributeError, LookupError, TypeError, ValueError):
-        return graph  # the check says why
+        return plain  # the check says why
     if not repairs:
-        return graph
+        return plain
     warnings.warn(f"graph: {'; '.join(repairs)}", GraphWarning, stacklevel=3)
     return result
 
@@ -122,6 +129,20 @@ def _apart(graph: nir.NIRGraph) -> nir.NIRGraph:
     result = copy.copy(graph)
     result.nodes = {n: _apart(m) if isinstance(m, nir.NIRGraph) else copy.copy(m) for n, m in graph.nodes.items()}
     return result
+
+
+def _untensored(graph: nir.NIRGraph) -> bool:
+    """Turn tensors of torch into arrays, in place; whether there were any."""
+    found = False
+    for node in graph.nodes.values():
+        if isinstance(node, nir.NIRGraph):
+            found |= _untensored(node)
+            continue
+        for field, value in list(vars(node).items()):
+            if isinstance(value, torch.Tensor):
+                setattr(node, field, value.detach().cpu().numpy())
+                found = True
+    return found
 
 
 def repair(graph: nir.NIRGraph, repairs: list[str]) -> None:
@@ -209,7 +230,7 @@ def _inputs(graph: nir.NIRGraph, repairs: list[str]) -> None:
 def _wanted(node: nir.NIRNode) -> tuple[int, ...] | None:
     """The input shape that a node's own weights fix."""
     if isinstance(node, nir.Affine | nir.Linear) and np.ndim(node.weight) >= 2:
-        weight = np.shape(node.weight)
+        weight = tuple(np.shape(node.weight))
         return (*weight[:-2], weight[-1])
     return None
 

@@ -10,6 +10,7 @@ import numpy as np
 from neurospin.errors import GraphError, unknown_name
 from neurospin.graph.contract import KEY, TIMES, metadata
 from neurospin.graph.order import flatten
+from neurospin.graph.repair import repaired
 
 UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 
@@ -36,7 +37,7 @@ def in_seconds(graph: nir.NIRGraph, time_unit: str, dt: float | None = None) -> 
     if time_unit == "steps" and step is None:
         raise GraphError("dt", "the step in seconds", "none", "give dt")
     unit = float(step) if time_unit == "steps" and step is not None else UNITS[time_unit]
-    result = copy.deepcopy(graph)
+    result = copy.deepcopy(repaired(graph))
     for node in flatten(result)[0].values() if unit != 1 else ():
         for field in (*TIMES, "delay"):
             if hasattr(node, field):
