@@ -278,9 +278,11 @@ class Network(nn.Module):
         return sum(p.numel() for p in self.parameters() if p.requires_grad)
 
     def config(self) -> dict[str, Any]:
-        """Step, blocks and edges as plain values; stored values and constants are in the state dict."""
+        """Step, blocks, edges and fixed parameters as plain values; stored values and constants are in the state dict."""
         blocks = {name: block.config() for name, block in self.named_blocks()}
-        return {"dt": self.dt, "blocks": blocks, "edges": [list(edge) for edge in self.edges]}
+        fixed = [name for name, parameter in self.named_parameters() if not parameter.requires_grad]
+        told = {"fixed": fixed} if fixed else {}
+        return {"dt": self.dt, "blocks": blocks, "edges": [list(edge) for edge in self.edges], **told}
 
 
 def _only(where: str, found: Mapping[str, T]) -> T:

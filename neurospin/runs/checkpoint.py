@@ -94,7 +94,10 @@ def build(config: dict[str, Any], tensors: dict[str, Tensor] | None = None) -> N
     values = tensors or {}
     try:
         blocks = {name: _block(name, dict(settings), values) for name, settings in config["blocks"].items()}
-        return Network(blocks, config["dt"], config.get("edges"))
+        network = Network(blocks, config["dt"], config.get("edges"))
+        for name in config.get("fixed", ()):
+            network.get_parameter(name).requires_grad_(False)
+        return network
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError("network", "the configuration of a network", str(error), "write it anew") from error
 
