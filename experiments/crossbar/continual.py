@@ -263,7 +263,10 @@ def keep(study: str, rows: list[dict[str, Any]]) -> None:
     """Add rows to the file, whole or not at all; several processes may work on a study, on different seeds."""
     with (RESULTS / f".tmp-{study}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        write(study, [*read(study), *rows])
+        kept = read(study)
+        names = ("scale", "learner", "setting", "seed")
+        if tuple(rows[0][name] for name in names) not in {tuple(row[name] for name in names) for row in kept}:
+            write(study, [*kept, *rows])
 
 
 def write(study: str, rows: list[dict[str, Any]]) -> None:
@@ -285,14 +288,14 @@ def main() -> None:
     given = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     given.add_argument("studies", nargs="+", choices=list(every))
     given.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS), help="only these")
+    given.add_argument("--learners", nargs="+", default=list(LEARNERS), choices=LEARNERS, help="only these")
     options = given.parse_args()
     with Progress() as bars:
         for study in options.studies:
             rows = read(study)
             done = {tuple(row[name] for name in ("scale", "learner", "setting", "seed")) for row in rows}
-            cells = sorted(
-                (c for c in every[study] if c.key not in done and c.seed in options.seeds), key=lambda c: c.seed
-            )
+            cells = [cell for cell in every[study] if cell.seed in options.seeds and cell.learner in options.learners]
+            cells = sorted((cell for cell in cells if cell.key not in done), key=lambda cell: cell.seed)
             bar = bars.add_task(f"{study}: {len(done)} finished", total=len(cells))
             for cell in cells:
                 bars.update(bar, description=f"{study}: {cell.learner}, {cell.setting}, seed {cell.seed}")
