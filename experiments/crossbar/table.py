@@ -256,7 +256,7 @@ def wired() -> None:
     if not rows:
         return
     figure, axis = plt.subplots(figsize=(4.6, 3.2))
-    styles = {"no wires": (GREY, ":"), "as programmed": (ORANGE, "-"), "column gains": (BLUE, "-"), "conductances for the wires": (GREEN, "-"), "trained through the wires": ("#CC79A7", "--")}  # fmt: skip
+    styles = {"no wires": (GREY, ":"), "as programmed": (ORANGE, "-"), "a line per column": (BLUE, "-"), "conductances for the wires": (GREEN, "-"), "trained through the wires": ("#CC79A7", "--")}  # fmt: skip
     sides = sorted({int(row["side"]) for row in rows})
     for cure, (color, line) in styles.items():
         values = [np.array(list(by_seed(rows, "accuracy", side=str(side), cure=cure).values())) for side in sides]
