@@ -33,9 +33,8 @@ def _cells(result: dict, row: tuple[str, str, int, int], names: list[str]) -> li
 
 def _table(result: dict, rows: list[tuple[str, str, int, int]], names: list[str]) -> list[str]:
     head = ["forward + backward", *(NAMES[name] for name in names)]
-    return [
-        f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *(_cells(result, r, names) for r in rows))
-    ]
+    found = [cells for cells in (_cells(result, row, names) for row in rows) if set(cells[1:]) != {"–"}]
+    return [f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *found)]
 
 
 def readme(result: dict) -> str:
