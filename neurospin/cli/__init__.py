@@ -1,4 +1,4 @@
-"""The command line: `neurospin run | resume | config | compare | results | export | check | deploy | …`.
+"""The command line: `neurospin run | resume | sweep | config | compare | results | export | check | deploy | …`.
 
 One family of commands a file. Heavy packages are imported inside the commands, so that `neurospin --help`
 answers at once.
@@ -12,7 +12,7 @@ import warnings
 
 import typer
 
-from neurospin.cli import about, graphs, runs
+from neurospin.cli import about, graphs, runs, sweeps
 from neurospin.errors import NeurospinError
 
 app = typer.Typer(
@@ -23,7 +23,7 @@ app = typer.Typer(
     help="Train a spiking network once; run it on Loihi arithmetic or a crossbar; be told exactly what changed.",
 )
 for command in (
-    runs.run, runs.resume, runs.config, runs.compare, runs.results, runs.report, runs.cite,
+    runs.run, runs.resume, sweeps.sweep, runs.config, runs.compare, runs.results, runs.report, runs.cite,
     graphs.export, graphs.check, graphs.draw, graphs.deploy, graphs.certify,
     about.targets, about.doctor,
 ):  # fmt: skip

@@ -81,6 +81,54 @@ class Console:
             self.terminal.print(text)
 
 
+class SweepConsole:
+    """One bar over the cells of a sweep, in a terminal. A watcher of `neurospin.runs.sweep`."""
+
+    def __init__(self, terminal: Terminal | None = None) -> None:
+        self.terminal = terminal or Terminal(highlight=False)
+        self.bars = progress.Progress(
+            progress.TextColumn("cells"),
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TextColumn("{task.fields[state]}"),
+            progress.TimeElapsedColumn(),
+            progress.TimeRemainingColumn(),
+            console=self.terminal,
+            disable=not self.terminal.is_terminal,
+        )
+        self.task = self.bars.add_task("cells", total=None, state="")
+
+    def __enter__(self) -> SweepConsole:
+        self.bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bars.stop()
+
+    def cells(self, done: int, failed: int, running: int, total: int) -> None:
+        """How far the sweep is."""
+        state = f"{running} running" + (f", {failed} failed" if failed else "")
+        self.bars.update(self.task, total=total, completed=done + failed, state=state)
+
+    def say(self, text: str) -> None:
+        """A line of text above the bar."""
+        self.terminal.print(text, markup=False)
+
+
+def outcome_table(failed: Mapping[str, str]) -> None:
+    """The cells that failed, and why."""
+    if not failed:
+        return
+    table = Table(title="cells that failed")
+    table.add_column("cell", overflow="fold")
+    table.add_column("why", overflow="fold")
+    for name, why in failed.items():
+        table.add_row(name, why)
+    print_table(table)
+
+
 def print_table(table: Table) -> None:
     """Print a table as wide as the terminal, or 120 columns where there is none."""
     terminal = Terminal(highlight=False)

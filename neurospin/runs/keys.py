@@ -85,14 +85,20 @@ def change(content: dict[str, Any], text: str, model: type[BaseModel]) -> None:
     key, sign, given = text.partition("=")
     if not sign or not key:
         raise ConfigError("--set", "key=value", repr(text), "for example --set training.epochs=3")
-    where, names = f"--set {key}", key.split(".")
+    where = f"--set {key}"
+    put(content, key, yaml_file.value(given, where), where, model)
+
+
+def put(content: dict[str, Any], key: str, value: Any, where: str, model: type[BaseModel]) -> None:
+    """Give a dotted key a value, in place; errors as of `change`, at `where`."""
+    names = key.split(".")
     part, here = model, content
     for depth, name in enumerate(names):
         known, last = _known(part, here), depth == len(names) - 1
         if known is not None and name not in known and (_is_model(part) or not last):
             raise unknown_key(where, names[: depth + 1] if not last else names, model, content)
         if last:
-            here[name] = yaml_file.value(given, where)
+            here[name] = value
             return
         if here.get(name) is None:
             here[name] = {}

@@ -1,0 +1,83 @@
+"""A sweep on a real SLURM: one job is killed, one is told that its time is out; all cells are done after."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+from tests.cluster import Cluster
+from tests.test_sweep import BASE
+
+pytest.importorskip("submitit")
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    cluster = Cluster(tmp_path / "slurm")
+    try:
+        reason = cluster.start()
+        if reason:
+            pytest.skip(reason)
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+def test_all_cells_are_done_after_a_killed_and_a_requeued_job(cluster, tmp_path):
+    (tmp_path / "e.yaml").write_text(yaml.safe_dump({**BASE, "training": {"epochs": 60, "batch_size": 300}}))
+    sweep = {
+        "name": "s", "experiment": "e.yaml", "grid": {"training.lr": [1e-3, 1e-2, 1e-1]}, "retries": 1,
+        "slurm": {"timeout_min": 30, "array_parallelism": 2},
+    }  # fmt: skip
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(sweep))
+    words = [
+        sys.executable,
+        "-m",
+        "neurospin",
+        "sweep",
+        "s.yaml",
+        "--on",
+        "slurm",
+        "--poll",
+        "0.5",
+        "--keep-every",
+        "0",
+    ]
+    command = {"cwd": tmp_path, "env": cluster.environment, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    folder = tmp_path / "sweeps" / "s"
+    going = subprocess.Popen(words, text=True, **command)
+    try:
+        begun = wait_for(lambda: [p.parent for p in folder.glob("cells/*/metrics.jsonl")][:2], 2)
+        jobs = {
+            row["cell"]: row["job"] for row in map(json.loads, (folder / "slurm/jobs.jsonl").read_text().splitlines())
+        }
+        killed, requeued = (jobs[place.name] for place in begun)
+        cluster.call("scancel", "--signal=KILL", "--full", killed)
+        cluster.call("scancel", "--signal=USR2", requeued)
+        told, _ = going.communicate(timeout=400)
+    finally:
+        going.kill()
+    assert going.returncode == 0 and "3 cells done, 0 were done before, 0 failed" in told, told
+    assert f"job {killed}: it was killed; tried again" in told
+    log = (folder / "slurm" / f"{requeued}_0_log.err").read_text() + (
+        folder / "slurm" / f"{requeued}_0_log.out"
+    ).read_text()
+    assert f"Requeued job {requeued}" in log
+    rows = [json.loads(line)["cell"] for line in (folder / "slurm/jobs.jsonl").read_text().splitlines()]
+    assert sorted(rows.count(name) for name in jobs) == [1, 1, 2]  # only the killed one was submitted again
+    again = subprocess.run(words, text=True, timeout=120, **command)
+    assert "0 cells done, 3 were done before" in again.stdout
+    assert len((folder / "slurm/jobs.jsonl").read_text().splitlines()) == 4
+
+
+def wait_for(found, count, seconds=240):
+    end = time.time() + seconds
+    while time.time() < end:
+        if len(got := found()) >= count:
+            return got
+        time.sleep(0.1)
+    raise AssertionError("no job began")
