@@ -241,7 +241,7 @@ def test_a_storage_that_cannot_be_opened_is_told(tmp_path):
 
     for storage, told in (
         ("nonsense", "a database that can be opened"),
-        ("postgresql://u@h/d", "pip install psycopg2"),
+        ("postgresql://u@h/d", "pip install psycopg"),
     ):
         plan = plan_of(tmp_path, grid={}, search={**SEARCH, "storage": storage})
         with pytest.raises(ns.NeurospinError, match=told) as caught:
