@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 KeepEvery = Annotated[
     float, typer.Option("--keep-every", min=0, help="Seconds of training that a kill may cost, at most.")
 ]
+Events = Annotated[bool, typer.Option("--tensorboard", help="Write events for TensorBoard into the run folder.")]
 
 
 def run(
@@ -23,28 +24,34 @@ def run(
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="In place of the file's seed.")] = None,
     changes: Changes = None,
     keep_every: KeepEvery = 60.0,
+    tensorboard: Events = False,
 ) -> None:
     """Train, export, run on every target, report. A run that was stopped goes on; a finished one is shown."""
     from neurospin.runs.config import load
 
     experiment = load(config, changes or [], seed)
-    _carry_out(experiment, output or Path("runs") / f"{experiment.name}-seed{experiment.seed}", keep_every)
+    _carry_out(experiment, output or Path("runs") / f"{experiment.name}-seed{experiment.seed}", keep_every, tensorboard)
 
 
-def resume(folder: Run, keep_every: KeepEvery = 60.0) -> None:
+def resume(folder: Run, keep_every: KeepEvery = 60.0, tensorboard: Events = False) -> None:
     """Go on with a run that was stopped, as if it had not been."""
     from neurospin.files import existing
     from neurospin.runs.config import load
 
-    _carry_out(load(existing(folder, "folder") / "config.yaml"), folder, keep_every)
+    _carry_out(load(existing(folder, "folder") / "config.yaml"), folder, keep_every, tensorboard)
 
 
-def _carry_out(experiment: Experiment, folder: Path, keep_every: float) -> None:
+def _carry_out(experiment: Experiment, folder: Path, keep_every: float, tensorboard: bool) -> None:
+    from contextlib import nullcontext
+
     from neurospin.report.console import Console, results_table
     from neurospin.runs import experiment as experiments
+    from neurospin.runs.tensorboard import TensorBoard
 
     with Console() as console:
-        results = experiments.run(experiment, folder, console, every=keep_every)
+        watched = TensorBoard(folder, experiment.training.epochs, console) if tensorboard else nullcontext(console)
+        with watched as observer:
+            results = experiments.run(experiment, folder, observer, every=keep_every)
     if results:  # the first of several processes
         results_table(results)
         typer.echo(f"report: {folder / 'report.html'}")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import platform
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,7 +26,7 @@ PACKAGES = (
 
 
 class Console:
-    """Progress bars in a terminal; one line per task elsewhere. An observer of `neurospin.runs`."""
+    """Progress bars in a terminal, with what the epoch gave so far; quiet elsewhere. An observer of `neurospin.runs`."""
 
     def __init__(self, terminal: Terminal | None = None) -> None:
         self.terminal = terminal or Terminal(highlight=False)
@@ -36,12 +35,12 @@ class Console:
             progress.BarColumn(),
             progress.TaskProgressColumn(),
             progress.TextColumn("{task.fields[state]}"),
+            _Rate(),
             progress.TimeRemainingColumn(),
             console=self.terminal,
             disable=not self.terminal.is_terminal,
         )
         self.task: progress.TaskID | None = None
-        self.last: tuple[str, int] | None = None
 
     def __enter__(self) -> Console:
         self.bars.start()
@@ -58,18 +57,15 @@ class Console:
 
     def batch(self, moment: Moment) -> None:
         """A batch is done."""
-        if self.task is not None:
-            self.bars.advance(self.task)
+        if self.task is None or self.bars.disable:
+            return
+        loss, accuracy, spikes = moment.means
+        state = f"task {moment.task + 1}  loss {loss:.2f}  accuracy {accuracy:.2f}"
+        state += f"  spikes/neuron {spikes:.1f}" if spikes else ""
+        self.bars.update(self.task, advance=1, state=state)
 
     def epoch(self, learner: str, epoch: Epoch) -> None:
-        """An epoch is done."""
-        state = f"task {epoch.task + 1}  loss {epoch.loss:.2f}  accuracy {epoch.accuracy:.2f}"
-        state += f"  spikes/neuron {epoch.spikes_per_neuron:.1f}" if epoch.spikes_per_neuron else ""
-        if self.task is not None:
-            self.bars.update(self.task, state=state)
-        if not self.terminal.is_terminal and self.last != (learner, epoch.task):
-            self.last = (learner, epoch.task)
-            self.terminal.print(f"{learner}: task {epoch.task + 1}")
+        """An epoch is done; the bar knows."""
 
     def say(self, text: str) -> None:
         """A line of text above the bars."""
@@ -79,6 +75,15 @@ class Console:
         """What is being done now, on a terminal."""
         if self.terminal.is_terminal:
             self.terminal.print(text)
+
+
+class _Rate(progress.ProgressColumn):
+    """Batches per second."""
+
+    def render(self, task: progress.Task) -> Text:
+        """Of the last moments; of the whole once it is done."""
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.1f} batches/s")
 
 
 class SweepConsole:
@@ -202,49 +207,27 @@ def targets_table(found: Iterable[TargetStatus]) -> None:
     for column in ("target", "here", "package", "why not"):
         table.add_column(column)
     for status in found:
-        table.add_row(status.name, "yes" if status.available else "no", status.package, Text(status.reason))
+        table.add_row(status.name, "yes" if status.available else "no", status.package, status.reason)
     print_table(table)
 
 
 def doctor_table() -> None:
-    """Versions, what each extra needs and lacks, devices and targets."""
+    """Versions, devices and targets."""
     import torch
 
     from neurospin.target import targets
 
     table = Table(title="neurospin doctor")
     table.add_column("what")
-    table.add_column("found", overflow="fold")
+    table.add_column("found")
     table.add_row("python", platform.python_version())
     for name in PACKAGES:
-        table.add_row(name, _version(name) or "not installed")
-    table.add_section()
-    for name, packages in extras().items():
-        lacking = [package for package in packages if not _version(package)]
-        told = ", ".join(f"{package} {_version(package)}" for package in packages if package not in lacking)
-        missing = f"lacks {', '.join(lacking)}: pip install 'neurospin[{name}]'"
-        table.add_row(f"extra {name}", Text(missing if lacking else told))  # [name] is no markup
-    table.add_section()
+        try:
+            table.add_row(name, version(name))
+        except PackageNotFoundError:
+            table.add_row(name, "not installed")
     table.add_row("threads", str(torch.get_num_threads()))
     table.add_row("GPU", torch.cuda.get_device_name() if torch.cuda.is_available() else "none")
     for status in targets():
-        table.add_row(f"target {status.name}", Text("runs here" if status.available else f"no: {status.reason}"))
+        table.add_row(f"target {status.name}", "runs here" if status.available else f"no: {status.reason}")
     print_table(table)
-
-
-def extras() -> dict[str, list[str]]:
-    """What each extra of neurospin needs, from its installed metadata."""
-    found: dict[str, list[str]] = {}
-    for line in requires("neurospin") or []:
-        asked = re.search(r"""extra == ["']([^"']+)["']""", line)
-        if asked and (name := re.match(r"[\w.-]+", line)):
-            found.setdefault(asked[1], []).append(name[0])
-    return found
-
-
-def _version(package: str) -> str:
-    """Of what is installed, or nothing."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
