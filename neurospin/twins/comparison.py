@@ -55,7 +55,7 @@ class Comparison:
             together), each a `Difference`.
         statistics: of the recording and of samples of both twins: Fano factor, CV of the intervals, mean noise
             correlation; medians over units.
-        geometry: of the recording and of both twins: participation ratio, and the likeness (Spearman) of their
+        geometry: of the recording and of both twins: participation ratio (of the same stimuli, not corrected), and the likeness (Spearman) of their
             matrices of dissimilarity to the recording's.
         operations: of each core on the test stimuli, one presentation of each; see `neurospin.energy`.
         joules: of these, `(low, high)` after `neurospin.energy.DIGITAL`.
@@ -245,15 +245,15 @@ def _geometry(first: list[Fit], second: list[Fit], held: TwinData) -> dict[str, 
     real = patterns(held.counts(first[0].twin.dt, first[0].twin.window))
     real = real[:, np.isfinite(real).all(0)]
     own = geometry.rdm(real, "euclidean")
-    dimension = {"recording": geometry.participation_ratio(real)}
+    dimension = {"recording": geometry.participation_ratio(real, corrected=False)}
     likeness, core = {"recording": float("nan")}, {"recording": float("nan")}
     for name, fits in (("first", first), ("second", second)):
         each = [patterns(fit.predict(held)) for fit in fits]
-        dimension[name] = float(np.mean([geometry.participation_ratio(p) for p in each]))
+        dimension[name] = float(np.mean([geometry.participation_ratio(p, corrected=False) for p in each]))
         told = [geometry.compare_rdms(geometry.rdm(p, "euclidean"), own, "spearman") for p in each]
         likeness[name] = float(np.mean(told))
         inner = [_core_patterns(fit, held) for fit in fits]
-        core[name] = float(np.mean([geometry.participation_ratio(p) for p in inner]))
+        core[name] = float(np.mean([geometry.participation_ratio(p, corrected=False) for p in inner]))
     return {"dimension of responses": dimension, "dimension of the core": core, "likeness of geometry": likeness}
 
 

@@ -1,0 +1,119 @@
+"""Experiments in a twin: lesions and currents do what they do to the equations, and searches keep the best."""
+
+import numpy as np
+import pytest
+import torch
+
+import neurospin as ns
+from neurospin.errors import InputError, UnknownName
+from neurospin.twins import (
+    FeedForward,
+    Recurrent,
+    Track,
+    Twin,
+    fit,
+    geometry,
+    lesioned,
+    respond,
+    search,
+    stimulated,
+    tuning,
+)
+from tests.test_twins_fit import planted
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    data, _ = planted(stimuli=12, bins=3)
+    return data, {n: fit(Twin(FeedForward(16, n)), data, iterations=40, lr=0.03) for n in ("rate", "lif")}
+
+
+def test_any_stimulus_is_answered_and_tuning_curves_average_equal_values(fitted):
+    data, fits = fitted
+    told = respond(fits["lif"], data.stimuli)
+    shown = data.trials["stimulus"]
+    np.testing.assert_allclose(told[shown], fits["lif"].predict(data), rtol=1e-6)
+    values = np.arange(12) % 3
+    kinds, curves = tuning(fits["lif"], data.stimuli, values)
+    assert kinds.tolist() == [0, 1, 2]
+    np.testing.assert_allclose(curves[1], told[values == 1].mean((0, 1)))
+    with pytest.raises(InputError, match="one per stimulus"):
+        tuning(fits["lif"], data.stimuli, [1.0])
+
+
+@pytest.mark.parametrize("neuron", ["rate", "lif"])
+def test_a_lesion_is_the_readout_without_the_neuron(fitted, neuron):
+    data, fits = fitted
+    found, cut = fits[neuron], [2, 5, 11]
+    before = found.predict(data)
+    copy = lesioned(found, cut)
+    shown = torch.as_tensor(data.stimuli)
+    assert float(copy.model.spikes(shown)[..., cut].detach().abs().sum()) == 0
+    kept = found.model.readout.weight.detach().clone()
+    with torch.no_grad():
+        found.model.readout.weight[:, cut] = 0
+        without = found.predict(data)
+        found.model.readout.weight.copy_(kept)
+    np.testing.assert_allclose(copy.predict(data), without, rtol=1e-6)
+    np.testing.assert_array_equal(found.predict(data), before)
+    assert not np.array_equal(without, before)
+
+
+@pytest.mark.parametrize("neuron", ["rate", "lif"])
+def test_a_current_is_a_larger_bias(fitted, neuron):
+    data, fits = fitted
+    found, shown = fits[neuron], torch.as_tensor(data.stimuli)
+    copy = stimulated(found, [0, 3], 0.7)
+    synapse = found.model.core.named_blocks()[0][1]
+    kept = synapse.bias.detach().clone()
+    with torch.no_grad():
+        synapse.bias[[0, 3]] += 0.7
+        expected = found.model.spikes(shown)
+        synapse.bias.copy_(kept)
+        torch.testing.assert_close(copy.model.spikes(shown), expected, rtol=1e-4, atol=1e-5)
+        assert float(expected[..., [0, 3]].sum()) > float(found.model.spikes(shown)[..., [0, 3]].sum())
+
+
+def test_a_changed_twin_exports_as_it_is(fitted):
+    data, _ = fitted
+    found = fit(Twin(Recurrent((8, 8))), data, iterations=3)
+    copy = stimulated(lesioned(found, [1]), [0], 2.0, block="neurons1")
+    given = copy.model.inputs(torch.as_tensor(data.stimuli))
+    ran = ns.simulate(ns.to_graph(copy.model.core), given.numpy())
+    np.testing.assert_array_equal(ran.output, copy.model.core(given).output.detach().numpy())
+    with pytest.raises(UnknownName, match="neurons1"):
+        lesioned(found, [1], block="neuron1")
+    with pytest.raises(InputError, match="whole numbers from 0 below 8"):
+        lesioned(found, [8])
+
+
+def test_geometry_is_followed_over_learning():
+    data, _ = planted(stimuli=12, bins=3)
+    track = Track(data.stimuli, {"dimension": geometry.participation_ratio})
+    found = fit(
+        Twin(FeedForward(16, "rate")),
+        data.select(data.trials["tier"] != "val"),
+        iterations=25,
+        every=10,
+        observer=track,
+    )
+    assert track.iterations == [0, 10, 20, 25]
+    last = found.model.spikes(torch.as_tensor(data.stimuli)).mean(0).detach().double().numpy()
+    assert track.values["dimension"][-1] == pytest.approx(geometry.participation_ratio(last))
+    assert track.values["dimension"][0] != track.values["dimension"][-1]
+
+
+def test_a_search_keeps_the_best_and_is_the_same_for_the_same_seed():
+    pytest.importorskip("optuna", reason="optuna is not installed")
+    data, _ = planted(stimuli=12, bins=2)
+
+    def make(trial):
+        lr = trial.suggest_float("lr", 1e-3, 0.1, log=True)
+        return Twin(FeedForward(8, "rate")), {"lr": lr, "iterations": 20}
+
+    first, again = (search(make, data, budget=4, seed=2) for _ in range(2))
+    assert first.losses == again.losses and len(first.losses) == 4
+    assert first.loss == min(first.losses) == first.fit.validation[:, 1].min()
+    assert first.fit.settings["lr"] == first.settings["lr"]
+    with pytest.raises(InputError, match="validation trials"):
+        search(make, data.select(data.trials["tier"] != "val"), budget=1)
