@@ -190,8 +190,9 @@ def run(cell: Cell) -> list[dict[str, Any]]:
     network, rule = learner(cell, scale)
     updates = 0
 
-    def batch() -> None:
+    def batch(moment: object) -> None:
         nonlocal updates
+        del moment
         updates += 1
 
     def task(number: int, matrix: np.ndarray) -> None:
