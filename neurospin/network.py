@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from neurospin.errors import InputError, unknown_name
 from neurospin.executor import Part, execute, part
 from neurospin.neurons import Neuron, Rate
-from neurospin.synapses import Delay, Dense, Events, Synapse
+from neurospin.synapses import Delay, Events, Synapse
 from neurospin.topology import Edge, topology
 from neurospin.types import Spikes, State
 from neurospin.weights import Binary, Levels
@@ -241,11 +241,12 @@ class Network(nn.Module):
         }  # type: ignore[return-value]
 
     def _takes_events(self, name: str) -> bool:
-        """Whether all that reads an input is `Dense`, outside loops and with no other source."""
-        plan, blocks = self.plan, dict(self.named_blocks())
+        """Whether all that reads an input takes events, outside loops and with no other source."""
+        plan = self.plan
+        takers = {name for name, block in self.named_blocks() if isinstance(block, Synapse) and block.takes_events}
         outside = {g[0] for g, loop in zip(plan.components, plan.looped, strict=True) if not loop}
         return all(
-            reader in outside and sources == [name] and isinstance(blocks.get(reader), Dense)
+            reader in outside and sources == [name] and reader in takers
             for reader, sources in ((reader, list(sources)) for reader, sources in plan.sources.items())
             if name in sources
         )

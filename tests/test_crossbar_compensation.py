@@ -1,4 +1,4 @@
-"""Against the chip's faults: gains by least squares, conductances for wires, training through the chip."""
+"""Against the chip's faults: lines by least squares, conductances for wires, training through the chip."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 
 import neurospin as ns
 from hardware_targets.crossbar.array import Array, Wiring
-from hardware_targets.crossbar.compensation import Chip, column_gains, effective, predistort
+from hardware_targets.crossbar.compensation import Chip, calibrate_columns, effective, predistort
 from hardware_targets.crossbar.devices import BoundedLinear, Ideal
 from neurospin.plasticity import Through
 from tests.crossbar_oracle import nodal
@@ -38,18 +38,19 @@ def test_the_effective_matrix_is_that_of_kirchhoff():
     torch.testing.assert_close(array(x), x @ effective(array).mT)
 
 
-def test_gains_are_those_of_least_squares_and_mend_what_is_a_gain():
+def test_lines_are_those_of_least_squares_and_mend_what_is_a_line():
     w, x = weights(), torch.rand(50, 12, generator=seeded(2), dtype=torch.float64)
     factor = torch.linspace(0.5, 1.2, 10, dtype=torch.float64)
-    gains = column_gains(lambda x: x @ (w * factor[:, None]).mT, w, x)
-    torch.testing.assert_close(gains.gain, 1 / factor)
-    assert gains.after < 1e-12 < 0.1 < gains.before
+    line = calibrate_columns(lambda x: x @ (w * factor[:, None]).mT - 0.3, w, x)
+    torch.testing.assert_close(line.gain, 1 / factor)
+    torch.testing.assert_close(line.offset, 0.3 / factor)
+    assert line.after < 1e-12 < 0.1 < line.before
     array = Array(w, KILO, seeded(), wiring=Wiring(5.0, 5.0), adc_bits=None)
-    gains = column_gains(array, w, x)
+    line = calibrate_columns(array, w, x)
     for j in range(10):
-        solved = np.linalg.lstsq(array(x)[:, j : j + 1].numpy(), (x @ w.mT)[:, j].numpy(), rcond=None)[0]
-        assert float(gains.gain[j]) == pytest.approx(float(solved[0]), rel=1e-10)
-    assert gains.after < gains.before
+        slope, offset = np.polyfit(array(x)[:, j].numpy(), (x @ w.mT)[:, j].numpy(), 1)
+        assert (float(line.gain[j]), float(line.offset[j])) == pytest.approx((slope, offset), rel=1e-8)
+    assert line.after < line.before
 
 
 def test_predistorted_conductances_cancel_the_wires_where_there_is_head_room():
@@ -101,5 +102,5 @@ def test_training_through_an_exact_chip_is_training_and_a_noisy_one_is_seen_only
 
 
 def test_a_chip_of_another_shape_is_refused():
-    with pytest.raises(ns.InputError, match="column_gains: expected finite outputs"):
-        column_gains(lambda x: x, weights(), torch.rand(3, 12, dtype=torch.float64))
+    with pytest.raises(ns.InputError, match="calibrate_columns: expected finite outputs"):
+        calibrate_columns(lambda x: x, weights(), torch.rand(3, 12, dtype=torch.float64))

@@ -80,6 +80,42 @@ def test_stochastic_pulses_stand_for_the_wanted_change_in_the_mean():
     assert Sign(0.5).pulses(torch.tensor([0.4, 0.6]), seeded()).tolist() == [0, 1]
 
 
+def test_trimming_finds_the_voltage_of_every_junction_with_pulses():
+    synapses = BinarySynapses(MagnetoIonicMTJ(), trim_bits=4, scheme=Sign())
+    memory = synapses.place(torch.ones(4000), seeded())
+    left = (memory["v_scale"] / memory["trim"]).double()
+    width = 5 * 0.065 / 16
+    assert len(memory["trim"].unique()) == 16 and abs(float(left.mean()) - 1) < 2e-3
+    assert width / 12**0.5 < float(left.std()) < 1.1e-2  # rounding alone, and with the counting of flips
+    assert 16 * 8 < float(memory["cycles"].max()) <= 2 * 16 * 8 + 32 and float(memory["h"].max()) == 0
+    assert synapses.bits == 5
+    after = synapses.request(memory, -torch.ones(4000), seeded(1))  # and pulses are scaled by what was found
+    share = 1 + math.log(-math.log(0.5) / 10) / 40
+    rate = torch.exp(-(40 * (1 - share / left)).clamp(min=0))
+    chance = -torch.expm1(-10 * rate)
+    flipped = float((after["parallel"] < 0.5).sum())
+    assert abs(flipped - float(chance.sum())) < 4.5 * float((chance * (1 - chance)).sum()) ** 0.5
+    assert 0.1 < float(chance.std()) < 0.16  # without a trim they go from 0 to 1
+    with pytest.raises(ns.InputError, match="trim_bits: expected 0 to 8"):
+        BinarySynapses(trim_bits=9)
+
+
+def test_waiting_is_the_relaxation_of_the_devices():
+    _, network = networks()
+    device = MagnetoIonicMTJ(**QUIET, hidden_retention=1000.0, delta=20.0)
+    rule = OnDevice(torch.optim.Adam(network.parameters()), BinarySynapses(device, scheme=Sign()), seed=1)
+    steps(network, rule, 10)
+    before = [{name: value.clone() for name, value in memory.items()} for memory in rule.memories]
+    rule.wait(500.0)  # far beyond the retention of junctions with h = 0, 0.5 s
+    for old, new, p in zip(before, rule.memories, rule.parameters(), strict=True):
+        torch.testing.assert_close(new["h"], old["h"] * math.exp(-0.5))
+        assert torch.equal(p.detach(), rule.storage.acting(new)) and torch.equal(old["cycles"], new["cycles"])
+    free = torch.cat(
+        [m["parallel"].view(-1)[old["h"].view(-1) == 0] for m, old in zip(rule.memories, before, strict=True)]
+    )
+    close(float(free.sum()), 0.5, len(free))
+
+
 def networks(gain=4.0):
     made = []
     for weight in (Binary(gain), Scaled(gain)):

@@ -137,7 +137,12 @@ def test_networks_come_back_from_disk(tmp_path):
         [
             ns.Dense(5, 7, weight=ns.Binary(gain=3), bias=True),
             ns.LIF(
-                7, tau_mem=np.linspace(5e-3, 9e-3, 7), learn=("tau_mem",), surrogate=ns.FastSigmoid(9), reset="subtract"
+                7,
+                tau_mem=np.linspace(5e-3, 9e-3, 7),
+                learn=("tau_mem",),
+                surrogate=ns.FastSigmoid(9),
+                reset="subtract",
+                memory="recompute",
             ),
             ns.Dense(7, 2),
             ns.Rate(2, activation="softplus"),
@@ -150,6 +155,7 @@ def test_networks_come_back_from_disk(tmp_path):
     back = checkpoint.load(tmp_path / "n.safetensors")
     x = (torch.rand(9, 3, 5) < 0.5).float()
     assert torch.equal(net(x).output, back(x).output) and back.config() == net.config()
+    assert back.blocks["lif1"].memory == net.blocks["lif1"].memory == "recompute"
     assert back.blocks["lif1"].surrogate == ns.FastSigmoid(9) and back.parameter_count() == net.parameter_count()
 
 

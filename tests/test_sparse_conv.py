@@ -72,3 +72,30 @@ def test_a_block_measures_the_activity_and_takes_the_faster_route():
         assert "Patches" not in str(layer(other).grad_fn.next_functions)
     for same in (ns.Conv2d((2, 34, 34), 12, 5, padding="same"), ns.Conv2d((2, 34, 34), 12, 5, groups=2)):
         assert "Patches" not in str(same(x).grad_fn.next_functions)
+
+
+@pytest.mark.parametrize("options", [{}, {"padding": "same"}, {"groups": 2}, {"stride": 2, "padding": 1, "bias": True}])
+def test_events_are_convolved_as_the_array_they_stand_for(options):
+    """Two events at one place count twice; what cannot run on events makes the array."""
+    torch.manual_seed(3)
+    layer = ns.Conv2d((2, 9, 7), 4, 3, **options)
+    x = (torch.rand(6, 3, 2, 9, 7) < 0.1).float()
+    x[2, 1, 0, 4, 4], x[0, 0, 1, 0, 0] = 2, 3
+    events = ns.Events.from_dense(x)
+    y, exact = layer(events), layer(x)
+    assert ("Patches" in str(y.grad_fn.next_functions)) == layer.takes_events == (len(options) != 1)
+    torch.testing.assert_close(y, exact, rtol=1e-6, atol=1e-6)
+    g = torch.randn_like(y)
+    for a, b in zip(*(torch.autograd.grad(z, list(layer.parameters()), g) for z in (y, exact)), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+    with pytest.raises(ns.InputError, match=r"Conv2d: expected events of shape \(time, batch, 2, 9, 7\)"):
+        layer(ns.Events.from_dense(x[..., :6]))
+
+
+def test_a_network_runs_on_events_without_their_array(monkeypatch):
+    torch.manual_seed(4)
+    net = ns.Network([ns.Conv2d((2, 9, 7), 4, 3), ns.LIF((4, 7, 5), v_threshold=0.05)], dt=1e-3)
+    x = (torch.rand(20, 3, 2, 9, 7) < 0.1).float()
+    wanted = net(x).output
+    monkeypatch.setattr(ns.Events, "to_dense", None)
+    assert torch.equal(net(ns.Events.from_dense(x)).output, wanted) and bool(wanted.any())

@@ -1,4 +1,4 @@
-"""The figure: how time grows with N, T and B, what a layer takes, and peak memory."""
+"""The figure: how time grows with N, T and B, memory with T, and what layers and a training step take."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 COLOURS = {
     "ours": "#c1272d", "snntorch": "#0072b2", "spikingjelly": "#e69f00", "norse": "#009e73", "sinabs": "#cc79a7",
     "rockpool": "#8c6d31", "jax scan": "#56b4e9", "spyx": "#555555", "torch.compile": "#7f3c8d",
-    "limit: memory": "#000000",
+    "limit: memory": "#000000", "ours, recompute": "#c1272d",
 }  # fmt: skip
+STYLES = {"limit: memory": ":", "ours, recompute": "--"}
 AXES = (("size", "neurons N", "T 100, B 16"), ("time", "steps T", "B 16, N 512"), ("batch", "batch B", "T 100, N 512"))
 FIXED = {"size": 512, "time": 100, "batch": 16}
 
@@ -29,6 +30,18 @@ def series(result: dict, axis: str) -> dict[str, tuple[list[int], list[float]]]:
     return found
 
 
+def peaks(result: dict) -> dict[str, tuple[list[int], list[float]]]:
+    """By library: steps T, and mebibytes of one forward and backward pass at their peak."""
+    found: dict[str, tuple[list[int], list[float]]] = {}
+    for row in sorted(result["memory"], key=lambda row: row["time"]):
+        for name, size in row["bytes"].items():
+            if isinstance(size, int) and size > 0 and name in COLOURS:
+                xs, ys = found.setdefault(name, ([], []))
+                xs.append(row["time"])
+                ys.append(size / 2**20)
+    return found
+
+
 def _ends(ax, lines: dict[str, tuple[list[int], list[float]]]) -> None:
     """Names at the right ends of the lines, pushed apart."""
     import math
@@ -39,7 +52,7 @@ def _ends(ax, lines: dict[str, tuple[list[int], list[float]]]) -> None:
         last = max(math.log10(y), last + gap)
         ax.annotate(
             name, (1.02, 10**last), xycoords=("axes fraction", "data"), color=COLOURS[name], fontsize=7.5, va="center",
-            fontweight="bold" if name == "ours" else "normal",
+            fontweight="bold" if name.startswith("ours") else "normal",
         )  # fmt: skip
 
 
@@ -50,9 +63,10 @@ def draw(result: dict, path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    panels = [
-        (axis, label, held) for axis, label, held in AXES if any(len(v[0]) > 1 for v in series(result, axis).values())
-    ]
+    panels = [(label, held, "LIF scan, forward + backward, ms of CPU time", series(result, axis))
+              for axis, label, held in AXES]  # fmt: skip
+    panels.append(("steps T", "B 16, N 512", "peak memory, forward + backward, MiB", peaks(result)))
+    panels = [panel for panel in panels if any(len(xs) > 1 for xs, _ in panel[3].values())]
     bars = [cell for cell in result["cells"] if cell["mode"] in ("layer", "recurrent", "conv", "training step")]
     bars = [c for i, c in enumerate(bars) if c["mode"] not in [d["mode"] for d in bars[:i]]]
     count = len(panels) + bool(bars)
@@ -61,13 +75,13 @@ def draw(result: dict, path: Path) -> None:
     with plt.rc_context({"font.size": 8.5, "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "none",
                          "svg.hashsalt": "speed"}):  # fmt: skip
         figure, axes = plt.subplots(1, count, figsize=(3.7 * count + 0.6, 3.6), squeeze=False, layout="constrained")
-        for ax, (axis, label, held) in zip(axes[0], panels, strict=False):
-            lines = series(result, axis)
+        above = ""
+        for ax, (label, held, what, lines) in zip(axes[0], panels, strict=False):
             for name, (xs, ys) in lines.items():
                 ax.plot(
                     xs, ys, color=COLOURS[name], marker="" if name.startswith("limit") else "o", markersize=3,
-                    linewidth=2.2 if name == "ours" else 1.1, linestyle=":" if name.startswith("limit") else "-",
-                    zorder=3 if name == "ours" else 2,
+                    linewidth=2.2 if name.startswith("ours") else 1.1, linestyle=STYLES.get(name, "-"),
+                    zorder=3 if name.startswith("ours") else 2,
                 )  # fmt: skip
             ax.set(xscale="log", yscale="log", xlabel=label, title=held)
             ax.set_xticks(sorted({x for xs, _ in lines.values() for x in xs}))
@@ -76,8 +90,9 @@ def draw(result: dict, path: Path) -> None:
             ax.tick_params(axis="x", which="minor", length=0)
             ax.grid(True, which="major", linewidth=0.3, alpha=0.6)
             _ends(ax, lines)
-        if panels:
-            axes[0][0].set_ylabel("LIF scan, forward + backward, ms of CPU time")
+            if what != above:
+                ax.set_ylabel(what)
+                above = what
         if bars:
             _ratios(axes[0][-1], bars)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from experiments.benchmarks import memory, plasticity
-from experiments.benchmarks.limits import limits
+from experiments.benchmarks.limits import call, limits
 from experiments.benchmarks.runners import agreement, runner
 from experiments.benchmarks.timing import LASTS, interleaved
 from experiments.benchmarks.torch_peers import Unsupported
@@ -40,7 +40,7 @@ QUICK = [
     Work("training step", 10, 100, 200),
 ]
 GPU = [Work("neuron", 500, 16, n) for n in (512, 2048)] + [Work("dense input", 500, 16, n) for n in (512, 4096, 16384)]
-MEMORY = [Work("neuron", t, 16, 512) for t in (100, 500)]
+MEMORY = [Work("neuron", t, 16, 512) for t in (100, 200, 500, 1000)]
 COMPILED = {("neuron", 100, 512), ("neuron", 500, 512), ("neuron", 100, 2048)}
 
 
@@ -53,7 +53,7 @@ class Plan:
         names: libraries.
         rounds: of which the median is taken.
         device: `cpu` or `cuda`.
-        peaks: cells of which the peak memory is measured, each library in a process of its own.
+        peaks: cells of which the peak memory is measured, each library in a process of its own; they differ in time.
         compiled: whether torch.compile is waited for.
         lasts: seconds of one measurement at least.
         parameters: sizes of the metaplastic step.
@@ -119,8 +119,13 @@ def measure(plan: Plan, say: Callable[[str], object] = print) -> dict:
         result["cells"].append(cell(work, plan))
         say(f"{work}: {time.perf_counter() - start:.0f} s")
     result["plasticity"] = plasticity.measure(plan.rounds, plan.device, plan.parameters, plan.lasts)
-    for work in plan.peaks:
-        found = {name: memory.measure(name, work, plan.device) for name in plan.names if name != "torch.compile"}
-        result["memory"].append({**dataclasses.asdict(work), "bytes": found})
-        say(f"memory, {work}")
+    if plan.device == "cpu":
+        result["call"] = call(plan.rounds, plan.lasts)
+    if plan.peaks:
+        start = time.perf_counter()
+        found = {n: memory.measure(n, plan.peaks, plan.device) for n in plan.names if n != "torch.compile"}
+        for place, work in enumerate(plan.peaks):
+            peaks = {name: bytes if isinstance(bytes, str) else bytes[place] for name, bytes in found.items()}
+            result["memory"].append({**dataclasses.asdict(work), "bytes": peaks})
+        say(f"memory: {time.perf_counter() - start:.0f} s")
     return result

@@ -1,4 +1,4 @@
-"""Measure every cell, and write the table and the figure.
+"""Measure every cell, and write the table, the figure, and what the README and `docs/speed.md` say.
 
     python -m experiments.benchmarks.run [--quick] [--device cuda] [--only MODE] [--table FOLDER] [--figure FILE]
 
@@ -41,6 +41,7 @@ def main() -> None:
 
     from experiments.benchmarks.figure import draw
     from experiments.benchmarks.measure import FULL, GPU, MEMORY, QUICK, Plan, measure
+    from experiments.benchmarks.pages import update
     from experiments.benchmarks.runners import LIBRARIES
     from experiments.benchmarks.table import write
 
@@ -55,6 +56,8 @@ def main() -> None:
     (folder / f"{given.device}.json").write_text(json.dumps(result, indent=1) + "\n")
     print(write(result, folder / f"{given.device}.md"))
     draw(result, image)
+    if not part and given.device == "cpu" and given.table is None:
+        update(result, Path())
 
 
 if __name__ == "__main__":

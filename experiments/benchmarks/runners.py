@@ -35,6 +35,7 @@ class Library:
 
 LIBRARIES = {
     "ours": Library(torch_peers.ours, "neurospin", "A"),
+    "ours, recompute": Library(torch_peers.recompute, "neurospin", "A"),
     "snntorch": Library(torch_peers.snntorch, "snntorch", "B"),
     "snntorch, one product": Library(torch_peers.snntorch_once, "snntorch", "B"),
     "spikingjelly": Library(torch_peers.spikingjelly, "spikingjelly", "A"),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 LASTS = 0.05  # seconds that one measurement lasts at least
+LONG = 0.5  # a call of more seconds is timed in three rounds at most
 
 
 @dataclass(frozen=True)
@@ -49,17 +50,20 @@ def interleaved(
     calls: Mapping[str, Callable[[], object]], rounds: int, device: str = "cpu", lasts: float = LASTS
 ) -> dict[str, Time]:
     """Time every call; each is warmed up twice and repeated until a measurement lasts `lasts` seconds."""
-    repeats, samples = {}, {name: [] for name in calls}
+    repeats, turns, samples = {}, {}, {name: [] for name in calls}
     for name, call in calls.items():
-        once(call, 1, device)
-        repeats[name] = max(1, round(lasts / max(once(call, 1, device)[1], 1e-6)))
+        took = once(call, 1, device)[1]
+        took = once(call, 1, device)[1] if took < LONG else took
+        repeats[name] = max(1, round(lasts / max(took, 1e-6)))
+        turns[name] = rounds if took < LONG else min(rounds, 3)
     collecting = gc.isenabled()
     try:
         for turn in range(rounds):
             gc.collect()
             gc.disable()
             for name in list(calls) if turn % 2 == 0 else list(calls)[::-1]:
-                samples[name].append(once(calls[name], repeats[name], device))
+                if turn < turns[name]:
+                    samples[name].append(once(calls[name], repeats[name], device))
     finally:
         if collecting:
             gc.enable()

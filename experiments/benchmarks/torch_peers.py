@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, linear
 
+import neurospin as ns
 from experiments.benchmarks.work import BETA, CHANNELS, KERNEL, PIXELS, THRESHOLD, Work
 
 Model = Callable[[Tensor], Tensor]
@@ -230,15 +231,24 @@ def torch_compile(work: Work, weights: Weights) -> Model:
     return stacked(work, weights, lambda: run)
 
 
+def lif(*size: int, memory: str = "float32") -> ns.LIF:
+    """Our neurons, for steps of 1 ms."""
+    tau = 1e-3 / (1 - BETA)
+    return ns.LIF(size, tau_mem=tau, r=tau / 1e-3, v_threshold=THRESHOLD, reset="subtract", memory=memory)
+
+
+def recompute(work: Work, weights: Weights) -> Model:
+    """Our neurons, which keep nothing but their input for the backward pass."""
+    if work.mode != "neuron":
+        raise Unsupported("it is of neurons alone")
+    layer = lif(work.size, memory="recompute")
+    layer.bind(1e-3)
+    return lambda x: layer(x)[0]
+
+
 def ours(work: Work, weights: Weights) -> Model:
     """neurospin's blocks alone (neuron, conv), and networks of them."""
-    import neurospin as ns
-
     dt = 1e-3
-
-    def lif(*size: int) -> ns.LIF:
-        tau = dt / (1 - BETA)
-        return ns.LIF(size, tau_mem=tau, r=tau / dt, v_threshold=THRESHOLD, reset="subtract")
 
     def dense(weight: nn.Parameter) -> ns.Dense:
         layer = ns.Dense(weight.shape[1], weight.shape[0])

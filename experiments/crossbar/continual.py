@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import fcntl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,7 @@ from hardware_targets.crossbar.devices import BinaryMTJ, LogCosh, MagnetoIonicMT
 from hardware_targets.crossbar.insitu import BinarySynapses, Sign, Verify
 from neurospin.continual import Stream, learn, permuted, split
 from neurospin.continual.learner import accuracy, child_seed
+from neurospin.data.digits import Images
 from neurospin.encode import Rate
 from neurospin.files import replacing
 from neurospin.plasticity import Metaplastic, OnDevice, Rule
@@ -56,11 +58,8 @@ def some(stream: Stream, train: int, test: int, seed: int) -> Stream:
     for task in stream.tasks:
         a = torch.randperm(len(task.train_y), generator=draw)[:train]
         b = torch.randperm(len(task.test_y), generator=draw)[:test]
-        tasks.append(
-            replace(
-                task, train_x=task.train_x[a], train_y=task.train_y[a], test_x=task.test_x[b], test_y=task.test_y[b]
-            )
-        )
+        images = Images(task.train_x[a], task.train_y[a], task.test_x[b], task.test_y[b])
+        tasks.append(replace(task, images=images, order=None))
     return replace(stream, tasks=tuple(tasks))
 
 
@@ -146,11 +145,12 @@ LEARNERS = (
     "software, metaplastic",
     "software, plain",
     "magneto-ionic",
+    "magneto-ionic, trimmed",
     "plain junction",
     "plain junction, hidden value outside",
 )
 
-MAIN = ("software, metaplastic", "magneto-ionic", "plain junction")
+MAIN = ("software, metaplastic", "magneto-ionic", "magneto-ionic, trimmed", "plain junction")
 
 
 def learner(cell: Cell, scale: Scale) -> tuple[ns.Network, Rule]:
@@ -172,6 +172,8 @@ def learner(cell: Cell, scale: Scale) -> tuple[ns.Network, Rule]:
         return network, rule
     if cell.learner == "magneto-ionic":
         synapses = BinarySynapses(MagnetoIonicMTJ(**cell.device), **{**MAGNETO_IONIC, **cell.synapses})
+    elif cell.learner == "magneto-ionic, trimmed":
+        synapses = BinarySynapses(MagnetoIonicMTJ(**cell.device), **{**TRIMMED, **cell.synapses})
     elif cell.learner == "plain junction":
         synapses = BinarySynapses(BinaryMTJ(**cell.device), **{**PLAIN, **cell.synapses})
     else:
@@ -180,6 +182,7 @@ def learner(cell: Cell, scale: Scale) -> tuple[ns.Network, Rule]:
 
 
 MAGNETO_IONIC: dict[str, Any] = {"m": 25.0, "quantum": 0.02, "gain": 2.5}
+TRIMMED: dict[str, Any] = {"m": 25.0, "quantum": 0.02, "gain": 1.75, "trim_bits": 4}
 PLAIN: dict[str, Any] = {"m": 5.0, "quantum": 0.02}
 
 
@@ -234,7 +237,10 @@ def run(cell: Cell) -> list[dict[str, Any]]:
     for age in cell.ages:
         rule.wait(age - before)
         before = age
-        kept = [accuracy(network, one, encode, child_seed(cell.seed, 2, 2, at)) for at, one in enumerate(stream.tasks)]
+        kept = [
+            accuracy(network, one, encode, child_seed(child_seed(cell.seed, 2), 2, at))
+            for at, one in enumerate(stream.tasks)
+        ]
         rows.append({**row, "average": round(100 * float(np.mean(kept)), 3), "age": age})
     return rows
 
@@ -254,8 +260,20 @@ def read(study: str) -> list[dict[str, Any]]:
         return list(csv.DictReader(file))
 
 
+def keep(study: str, rows: list[dict[str, Any]]) -> None:
+    """Add rows to the file, whole or not at all; several processes may work on a study, on different seeds."""
+    with (RESULTS / f".tmp-{study}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        kept = read(study)
+        names = ("scale", "learner", "setting", "seed")
+        if tuple(rows[0][name] for name in names) not in {tuple(row[name] for name in names) for row in kept}:
+            write(study, [*kept, *rows])
+
+
 def write(study: str, rows: list[dict[str, Any]]) -> None:
-    """All rows, whole or not at all."""
+    """All rows, in the order of cells."""
+    order = {cell.key: at for at, cell in enumerate(studies()[study])}
+    rows = sorted(rows, key=lambda row: order[tuple(row[name] for name in ("scale", "learner", "setting", "seed"))])
     with (
         replacing(RESULTS / f"{study}.csv") as temporary,
         temporary.open("w", newline="", encoding="utf-8") as file,
@@ -270,20 +288,19 @@ def main() -> None:
     every = studies()
     given = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     given.add_argument("studies", nargs="+", choices=list(every))
-    given.add_argument("--seeds", type=int, default=len(SEEDS), help="only the first so many seeds")
+    given.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS), help="only these")
+    given.add_argument("--learners", nargs="+", default=list(LEARNERS), choices=LEARNERS, help="only these")
     options = given.parse_args()
     with Progress() as bars:
         for study in options.studies:
             rows = read(study)
             done = {tuple(row[name] for name in ("scale", "learner", "setting", "seed")) for row in rows}
-            cells = sorted(
-                (c for c in every[study] if c.key not in done and c.seed < options.seeds), key=lambda c: c.seed
-            )
+            cells = [cell for cell in every[study] if cell.seed in options.seeds and cell.learner in options.learners]
+            cells = sorted((cell for cell in cells if cell.key not in done), key=lambda cell: cell.seed)
             bar = bars.add_task(f"{study}: {len(done)} finished", total=len(cells))
             for cell in cells:
                 bars.update(bar, description=f"{study}: {cell.learner}, {cell.setting}, seed {cell.seed}")
-                rows += run(cell)
-                write(study, rows)
+                keep(study, run(cell))
                 bars.advance(bar)
 
 

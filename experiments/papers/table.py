@@ -16,25 +16,26 @@ import yaml
 from scipy.stats import t as student
 
 from experiments.continual.run import cpu_seconds
+from neurospin.continual.metrics import plasticity_loss
 from neurospin.files import write_text
 from neurospin.plasticity import RULES
 from neurospin.runs.results import read_results
 
 HERE = Path(__file__).parent
 KEYS = (
-    "average_accuracy", "window_accuracy", "learning_accuracy", "plasticity_loss", "backward_transfer",
+    "average_accuracy", "window_accuracy", "learning_accuracy", "backward_transfer",
     "bits_per_synapse", "parameters", "private_parameters_per_task",
 )  # fmt: skip
 HEAD = (
     "run", "rule", "told", "seeds", "accuracy, all tasks (%)", "last five tasks (%)", "just learned (%)",
-    "plasticity loss", "bits/synapse", "private numbers/task", "CPU s/run", "wanted (%)", "published (%)",
+    "plasticity loss (points)", "bits/synapse", "private numbers/task", "CPU s/run", "wanted (%)", "published (%)",
 )  # fmt: skip
 
 
 def gather(folders: list[Path]) -> dict[str, dict[str, Any]]:
     """By `experiment/learner`: the rule, the seeds, and every number by seed; runs that are not finished are left out."""
     found: dict[str, dict[str, Any]] = defaultdict(
-        lambda: {"seeds": [], "cpu_seconds": [], **{key: [] for key in KEYS}}
+        lambda: {"seeds": [], "cpu_seconds": [], "plasticity_loss": [], **{key: [] for key in KEYS}}
     )
     for folder in sorted(folders):
         if not (folder / "results.json").is_file():
@@ -49,6 +50,8 @@ def gather(folders: list[Path]) -> dict[str, dict[str, Any]]:
             row["scenario"] = results["stream"]["scenario"]
             row["seeds"].append(results["seed"])
             row["cpu_seconds"].append(round(cpu_seconds(folder) / len(results["learners"]), 1))
+            matrix = np.array(learner["accuracy_matrix"], dtype=float)
+            row["plasticity_loss"].append(plasticity_loss(matrix, max(1, min(5, len(matrix) // 2))))
             for key in KEYS:
                 row[key].append(learner[key])
     return dict(found)

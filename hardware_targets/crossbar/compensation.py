@@ -1,4 +1,4 @@
-"""What can be done about a chip that is not exact: gains of its columns, conductances that allow for the wires, training
+"""What can be done about a chip that is not exact: lines of its columns, conductances that allow for the wires, training
 with the chip in the loop.
 
 `Chip` is the channel of `neurospin.plasticity.Through`: training then sees weights as an array would hold them.
@@ -24,26 +24,31 @@ def effective(array: Array) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Gains:
-    """One digital factor per column after the converters.
+class Columns:
+    """A digital factor and an offset per column after the converters, `gain · y + offset`.
 
     Attributes:
         gain: `(out,)`.
-        before, after: error of the chip's outputs, root mean square over that of the wanted ones, without and with it.
+        offset: `(out,)`, in units of the outputs.
+        before, after: error of the chip's outputs, root mean square over that of the wanted ones, without and with them.
     """
 
     gain: Tensor
+    offset: Tensor
     before: float
     after: float
 
 
-def column_gains(chip: Callable[[Tensor], Tensor], wanted: Tensor, x: Tensor) -> Gains:
-    """Calibrate a chip in the loop: the least-squares factor of each column, `g = ⟨y, ŷ⟩ / ⟨ŷ, ŷ⟩`.
+def calibrate_columns(chip: Callable[[Tensor], Tensor], wanted: Tensor, x: Tensor) -> Columns:
+    """Calibrate a chip in the loop: the least-squares line of each column, `gain = cov(y, ŷ) / var ŷ` with ŷ the chip's.
+
+    An offset is needed: what wires take from a column is much the same for all inputs, and a factor alone would have
+    to trade it against the slope, up to a wrong sign.
 
     Args:
         chip: `(samples, in)` to `(samples, out)`, for example an `Array`.
         wanted: the weights that it should have, `(out, in)`.
-        x: sample inputs `(samples, in)`.
+        x: sample inputs `(samples, in)`, at least two.
 
     Raises:
         InputError: outputs of another shape, or that are not finite.
@@ -51,12 +56,14 @@ def column_gains(chip: Callable[[Tensor], Tensor], wanted: Tensor, x: Tensor) ->
     exact, got = torch.nn.functional.linear(x, wanted), chip(x)
     if got.shape != exact.shape or not bool(torch.isfinite(got).all()):
         where = f"finite outputs {tuple(exact.shape)}"
-        raise InputError("column_gains", where, f"{tuple(got.shape)}", "give weights and inputs of this chip")
-    power = got.square().sum(0)
-    gain = torch.where(power > 0, (exact * got).sum(0) / power.clamp(min=1e-300), torch.ones_like(power))
+        raise InputError("calibrate_columns", where, f"{tuple(got.shape)}", "give weights and inputs of this chip")
+    a, b = exact - exact.mean(0), got - got.mean(0)
+    power = b.square().sum(0)
+    gain = torch.where(power > 0, (a * b).sum(0) / power.clamp(min=1e-300), torch.ones_like(power))
+    offset = exact.mean(0) - gain * got.mean(0)
     size = exact.square().mean().sqrt().clamp(min=1e-30)
-    before, after = ((y - exact).square().mean().sqrt() / size for y in (got, got * gain))
-    return Gains(gain, float(before), float(after))
+    before, after = ((y - exact).square().mean().sqrt() / size for y in (got, got * gain + offset))
+    return Columns(gain, offset, float(before), float(after))
 
 
 def predistort(array: Array, wanted: Tensor, rounds: int = 10) -> float:

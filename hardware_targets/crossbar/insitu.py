@@ -35,7 +35,7 @@ from hardware_targets.crossbar.devices import (
 from hardware_targets.crossbar.devices.pulsed import PulsedDevice, State
 from neurospin.errors import InputError
 
-OUTSIDE = ("ledger", "wanted", "turn")  # kept by the controller, not by the devices
+OUTSIDE = ("ledger", "wanted", "turn", "trim")  # kept by the controller, not by the devices
 FIXED = ("r_p", "tmr", "v_scale", "h_rate", "stuck", "g_scale", "nu")  # drawn when a device is made
 COUNTED = [f.name for f in fields(Ledger) if f.name != "worn"]
 YEAR = 365.25 * 86400
@@ -138,10 +138,12 @@ class Synapses(ABC):
 
     def place(self, wanted: Tensor, generator: torch.Generator) -> State:
         """Fresh devices, programmed with reads; values that cannot be reached are left as near as they came."""
+        return self._programmed(self._fresh(wanted, generator), wanted, generator, self._rounds)
+
+    def _fresh(self, wanted: Tensor, generator: torch.Generator) -> State:
         memory = self.device.initial(self._shape(tuple(wanted.shape)), generator)
         memory["ledger"] = torch.zeros(len(COUNTED), dtype=torch.float64)
-        memory.update(self._outside(wanted))
-        return self._programmed(memory, wanted, generator, self._rounds)
+        return {**memory, **self._outside(wanted)}
 
     def _outside(self, wanted: Tensor) -> State:
         return {"wanted": wanted.clone()} if self.scheme.verified else {}
@@ -225,6 +227,8 @@ class BinarySynapses(Synapses):
         scheme: default `Stochastic()`.
         seconds: of a state pulse, default 10 ns.
         gate_seconds: of a gate pulse, default 1 ms; a reset takes ten times as long.
+        trim_bits: of a factor per junction on the voltages of its state pulses, measured with pulses when it is placed
+            (`trimmed`); default 0, one voltage for all.
     """
 
     device: BinaryMTJ = field(default_factory=MagnetoIonicMTJ)
@@ -234,11 +238,14 @@ class BinarySynapses(Synapses):
     scheme: Scheme = field(default_factory=Stochastic)
     seconds: float = 10e-9
     gate_seconds: float = 1e-3
+    trim_bits: int = 0
 
     def __post_init__(self) -> None:
         for name in ("m", "quantum", "gain", "seconds", "gate_seconds"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise InputError(f"BinarySynapses.{name}", "a number > 0", repr(getattr(self, name)), "give one")
+        if not 0 <= self.trim_bits <= 8:
+            raise InputError("BinarySynapses.trim_bits", "0 to 8", repr(self.trim_bits), "4 bits leave 1 %")
         if not self.m * self.quantum < 1:
             got = f"{self.m:g} · {self.quantum:g} = {self.m * self.quantum:g}"
             raise InputError("BinarySynapses", "m · quantum < 1, a probability", got, "use a smaller quantum")
@@ -258,8 +265,8 @@ class BinarySynapses(Synapses):
 
     @property
     def bits(self) -> int:
-        """One; 33 with `Verify`."""
-        return 33 if self.scheme.verified else 1
+        """One, those of the trim, and 32 with `Verify`."""
+        return 1 + self.trim_bits + 32 * self.scheme.verified
 
     @property
     def gate_step(self) -> float:
@@ -298,6 +305,35 @@ class BinarySynapses(Synapses):
     def _shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return shape
 
+    def place(self, wanted: Tensor, generator: torch.Generator) -> State:
+        """Fresh junctions, trimmed where there are `trim_bits`, and programmed."""
+        memory = self._fresh(wanted, generator)
+        if self.trim_bits:
+            memory = self.trimmed(memory, generator)
+        return self._programmed(memory, wanted, generator, self._rounds)
+
+    def trimmed(self, memory: State, generator: torch.Generator, repeats: int = 8) -> State:
+        """Find each junction's voltage with pulses: chip-in-the-loop calibration.
+
+        Antiparallel junctions get `repeats` pulses at each of 2^bits voltages, spread over ± 2.5 `v_spread`, that
+        would flip a nominal one with 1 − exp(−e^{−γ}) = 0.43: the threshold of a junction, a Gumbel variable in
+        ln rate, then has the mean 0, and the number of flips tells how many voltages lie above it.
+        """
+        spread, count = 2.5 * self.device.v_spread, 2**self.trim_bits
+        width = 2 * spread / count
+        factors = [1 - spread + width * (k + 0.5) for k in range(count)]
+        nominal = self.device.volts(-math.expm1(-math.exp(-0.5772156649)), self.seconds)[0]
+        flat = torch.arange(memory["parallel"].numel())
+        flips = torch.zeros(len(flat))
+        for factor in factors:
+            for _ in range(repeats):
+                memory = self._pulse(memory, flat, Pulse(nominal * factor, self.seconds), generator)
+                flips += memory["parallel"].view(-1) > 0.5
+                back = Pulse(1.5 * self.device.v_to_ap * (memory["parallel"].view(-1) > 0.5), self.seconds)
+                memory = self._pulse(memory, flat, back, generator)
+        found = ((1 + spread - width * flips / repeats - factors[0]) / width).round().clamp(0, count - 1)
+        return {**memory, "trim": (factors[0] + width * found).view_as(memory["parallel"])}
+
     def _missing(self, memory: State, wanted: Tensor) -> Tensor:
         up = wanted >= 0
         return torch.where((memory["parallel"] > 0.5) == up, 0.0, torch.where(up, 1.0, -1.0))
@@ -310,6 +346,8 @@ class BinarySynapses(Synapses):
         against = (before > 0.5) != up
         to_p, to_ap = (1.5 * self.device.v_to_p, 1.5 * self.device.v_to_ap) if sure else self.volts
         volts = torch.where(up, to_p, to_ap) * against
+        if "trim" in memory:
+            volts = volts * memory["trim"].view(-1)[at]
         gate = torch.where(against, 0.0, self.gate_volts[0]) if self._gated and not sure else 0.0
         memory = self._pulse(memory, at, Pulse(volts, self.seconds, gate, self.gate_seconds), generator)
         flipped = at[memory["parallel"].view(-1)[at] != before]

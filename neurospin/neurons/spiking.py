@@ -47,7 +47,7 @@ class Spiking(Neuron, ABC):
         surrogate: derivative of the spike, default `ArcTan()`.
         memory: what is kept for the backward pass besides the spikes: the voltages as `"float32"` (default)
             or `"bfloat16"`, or only the input (`"recompute"`); see `neurospin.scan.scan`. It says how the
-            gradient is computed, not what the neuron does, and is not saved with it.
+            gradient is computed, not what the neuron does.
         learn: names of constants to be learned.
         dt: step in seconds; `Network` sets it.
     """
@@ -103,7 +103,7 @@ class Spiking(Neuron, ABC):
         return int((self.constant("refractory") / self.dt).round().max())
 
     def config(self) -> dict[str, Any]:
-        """Adds the reset and the surrogate."""
+        """Adds the reset, the memory mode and the surrogate."""
         described = {"kind": type(self.surrogate).__name__, **vars(self.surrogate)}
-        reset = {name: getattr(self, name) for name in ("reset", "reset_delay", "reset_gradient")}
+        reset = {name: getattr(self, name) for name in ("reset", "reset_delay", "reset_gradient", "memory")}
         return {**super().config(), **reset, "surrogate": described}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -207,27 +208,49 @@ def targets_table(found: Iterable[TargetStatus]) -> None:
     for column in ("target", "here", "package", "why not"):
         table.add_column(column)
     for status in found:
-        table.add_row(status.name, "yes" if status.available else "no", status.package, status.reason)
+        table.add_row(status.name, "yes" if status.available else "no", status.package, Text(status.reason))
     print_table(table)
 
 
 def doctor_table() -> None:
-    """Versions, devices and targets."""
+    """Versions, what each extra needs and lacks, devices and targets."""
     import torch
 
     from neurospin.target import targets
 
     table = Table(title="neurospin doctor")
     table.add_column("what")
-    table.add_column("found")
+    table.add_column("found", overflow="fold")
     table.add_row("python", platform.python_version())
     for name in PACKAGES:
-        try:
-            table.add_row(name, version(name))
-        except PackageNotFoundError:
-            table.add_row(name, "not installed")
+        table.add_row(name, _version(name) or "not installed")
+    table.add_section()
+    for name, packages in extras().items():
+        lacking = [package for package in packages if not _version(package)]
+        told = ", ".join(f"{package} {_version(package)}" for package in packages if package not in lacking)
+        missing = f"lacks {', '.join(lacking)}: pip install 'neurospin[{name}]'"
+        table.add_row(f"extra {name}", Text(missing if lacking else told))  # [name] is no markup
+    table.add_section()
     table.add_row("threads", str(torch.get_num_threads()))
     table.add_row("GPU", torch.cuda.get_device_name() if torch.cuda.is_available() else "none")
     for status in targets():
-        table.add_row(f"target {status.name}", "runs here" if status.available else f"no: {status.reason}")
+        table.add_row(f"target {status.name}", Text("runs here" if status.available else f"no: {status.reason}"))
     print_table(table)
+
+
+def extras() -> dict[str, list[str]]:
+    """What each extra of neurospin needs, from its installed metadata."""
+    found: dict[str, list[str]] = {}
+    for line in requires("neurospin") or []:
+        asked = re.search(r"""extra == ["']([^"']+)["']""", line)
+        if asked and (name := re.match(r"[\w.-]+", line)):
+            found.setdefault(asked[1], []).append(name[0])
+    return found
+
+
+def _version(package: str) -> str:
+    """Of what is installed, or nothing."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""

@@ -244,7 +244,7 @@ def _summary(experiment: Experiment, name: str, network: Learner, result: Result
         "backward_transfer": result.backward_transfer,
         "forgetting": result.forgetting,
         "learning_accuracy": result.learning_accuracy,
-        "plasticity_loss": plasticity_loss(matrix, min(5, len(matrix))),
+        "plasticity_loss": plasticity_loss(matrix, max(1, min(5, len(matrix) // 2))),
         "window_accuracy": window_accuracy(matrix, min(5, len(matrix))),
         "bits_per_synapse": result.bits_per_synapse,
         "parameters": network.parameter_count(),

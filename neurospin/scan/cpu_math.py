@@ -13,7 +13,8 @@ from numba.core import types
 from numba.extending import intrinsic
 
 # the vectoriser gives up when more than 8 pairs of arrays might overlap; these loops have more
-llvmlite.binding.set_option("neurospin", "-runtime-memory-check-threshold=256")
+for _option in ("runtime-memory-check-threshold", "vectorize-memory-check-threshold"):
+    llvmlite.binding.set_option("neurospin", f"-{_option}=4096")
 
 F = np.float32
 OPTIONS: dict[str, Any] = {"cache": True, "error_model": "numpy", "fastmath": False, "nogil": True}

@@ -25,6 +25,11 @@ class Synapse(nn.Module, ABC):
         super().__init__()
         self.kind = weight
 
+    @property
+    def takes_events(self) -> bool:
+        """Whether it runs on `Events` as they are, without a dense array."""
+        return False
+
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
         """Input `(time, batch, *input)` to current `(time, batch, *output)`."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from neurospin.errors import InputError
 from neurospin.synapses.base import Synapse
+from neurospin.synapses.events import Events
 from neurospin.synapses.sparse_conv import sparse_conv2d
 from neurospin.weights import Float, Weight
 
@@ -128,15 +129,23 @@ class Conv(Synapse, ABC):
         """The weight that acts, `(channels, input channels / groups, *kernel)`."""
         return self.kind.value(self.stored).reshape(len(self.stored), -1, *self.kernel_size)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """One convolution over time × batch; `Conv2d` of very sparse spikes by events (`sparse_conv2d`)."""
-        frames, weight = x.reshape(-1, *self.input_size), self.weight
-        y = self._sparse(frames, weight)
+    def forward(self, x: Tensor | Events) -> Tensor:
+        """One convolution over time × batch; `Conv2d` of `Events` and of very sparse spikes by events (`sparse_conv2d`)."""
+        weight = self.weight
+        if isinstance(x, Events):
+            if x.shape[2:] != self.input_size:
+                expected = f"events of shape (time, batch, {', '.join(map(str, self.input_size))})"
+                raise InputError(type(self).__name__, expected, str(x.shape), "give the shape of the dense array")
+            if not self.takes_events:
+                x = x.to_dense(weight.dtype).to(weight.device)
+        given = x if isinstance(x, Events) else x.reshape(-1, *self.input_size)
+        y = self._sparse(given, weight)
         if y is None:
-            y = convolve(frames, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+            assert isinstance(given, Tensor)
+            y = convolve(given, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
         return y.reshape(*x.shape[:2], *self.output_size)
 
-    def _sparse(self, frames: Tensor, weight: Tensor) -> Tensor | None:
+    def _sparse(self, x: Tensor | Events, weight: Tensor) -> Tensor | None:
         """By events, or `None` where the dense convolution is to be taken."""
         return None
 
@@ -185,11 +194,16 @@ class Conv2d(Conv):
 
     axes = 2
 
-    def _sparse(self, frames: Tensor, weight: Tensor) -> Tensor | None:
-        if self.groups > 1 or self.padding == "same":  # torch pads "same" unequally on the two sides
+    @property
+    def takes_events(self) -> bool:
+        """Whether it runs on `Events` as they are: in one group, and not padded unequally as torch pads "same"."""
+        return self.groups == 1 and self.padding != "same"
+
+    def _sparse(self, x: Tensor | Events, weight: Tensor) -> Tensor | None:
+        if not self.takes_events:
             return None
         zeros = (0, 0) if isinstance(self.padding, str) else self.padding
-        return sparse_conv2d(frames, weight, self.bias, self.stride, zeros, self.dilation)  # type: ignore[arg-type]
+        return sparse_conv2d(x, weight, self.bias, self.stride, zeros, self.dilation)  # type: ignore[arg-type]
 
     def to_nir(self) -> nir.NIRNode:
         """`nir.Conv2d`, with the output shape that nir 1.0.8 gets wrong for a rectangular kernel."""

@@ -53,6 +53,11 @@ class Dense(Synapse):
         """The weight that acts, `(outputs, inputs)`."""
         return self.kind.value(self.stored)
 
+    @property
+    def takes_events(self) -> bool:
+        """It does."""
+        return True
+
     def forward(self, x: Tensor | Events) -> Tensor:
         """Input `(time, batch, inputs)`, dense or as `Events`, to current; see `neurospin.synapses.product`."""
         if x.ndim != 3 or x.shape[-1] != self.input_size[0]:

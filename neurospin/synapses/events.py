@@ -19,7 +19,7 @@ _WHOLE = (torch.int16, torch.int32, torch.int64, torch.uint8)
 
 @dataclass(frozen=True, eq=False)
 class Events:
-    """Input spikes as events; a `Network` or a `Dense` takes them in place of a dense `(time, batch, *neuron)`.
+    """Input spikes as events; a `Network`, `Dense` or `Conv2d` takes them in place of a dense `(time, batch, *neuron)`.
 
     The input of a neuron at a step is the number of its events there, as for an event camera whose events
     are counted in steps. Order does not matter.

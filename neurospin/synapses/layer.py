@@ -68,13 +68,14 @@ def _run(
 
     assert dynamics.packed is not None
     index, start = rows
-    shape = ((len(start) - 1) // max(1, len(v)), len(v), len(weight))
+    batch, neurons = v.shape
+    shape = ((len(start) - 1) // max(1, batch), batch, neurons)
     s, end = pool.empty(shape), v.detach().clone(memory_format=torch.contiguous_format)
     u = pool.empty(shape) if save else torch.empty(0)
-    b = weight.new_zeros(len(weight)) if bias is None else bias
+    b = pool.zeros((neurons,)) if bias is None else bias
     w, b, p = (t.detach().contiguous().numpy() for t in (weight, b, dynamics.packed))
     given = (index, start, w, b, p, end.numpy(), s.numpy().reshape(-1), u.numpy().reshape(-1))
-    gather.spread(layer_cpu.forward_kernel(how.value), given, len(weight), len(index))
+    gather.spread(layer_cpu.forward_kernel(how.value), given, neurons, len(index))
     return s, end, u
 
 
@@ -103,7 +104,7 @@ class _Layer(torch.autograd.Function):
         last = not graph_is_kept()
         steep = slope(dynamics.surrogate)
         g, _, gv = cpu_ops.backward(None, dynamics.packed, (v,), s, u, steep, gs, None, (gv,), how, last)
-        flat = g.reshape(-1, len(weight))
+        flat = g.reshape(-1, weight.shape[0])
         *_, needs_x, needs_weight, needs_bias, needs_v = ctx.needs_input_grad
         dx = linear(flat, weight.t()).reshape(x.shape) if needs_x else None
         dw = torch.from_numpy(gather.outer(rows, flat.numpy(), weight.shape[1])) if needs_weight else None

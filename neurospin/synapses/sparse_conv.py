@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
+from neurospin.synapses.events import Events
 from neurospin.synapses.gemm import plain_product
 
 if TYPE_CHECKING:
@@ -28,58 +30,68 @@ Pair = tuple[int, int]
 
 
 def sparse_conv2d(
-    x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair, dilation: Pair
+    x: Tensor | Events, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair, dilation: Pair
 ) -> Tensor | None:
     """`torch.nn.functional.conv2d` of input that needs no gradient; `None` where the dense one is to be taken.
 
-    Events are taken for frames of zeros and ones that are sparse enough; the sums are the same, in another order.
+    By events for frames of zeros and ones that are sparse enough, and for `Events` always; the sums are the same, in
+    another order.
 
     Args:
-        x: `(samples, channels, height, width)`.
+        x: `(samples, channels, height, width)`; as events `(time, batch, channels, height, width)`.
         weight: `(outputs, channels, *kernel)`.
         bias: `(outputs,)`.
         stride: down, across.
         padding: zeros before the first row and column.
         dilation: down, across.
     """
+    how = (stride, padding, dilation)
+    if isinstance(x, Events):
+        size = (x.shape[0] * x.shape[1], *x.shape[2:])
+        if not plain_product(weight):
+            return conv2d(x.to_dense(weight.dtype).to(weight.device).reshape(size), weight, bias, *how)
+        return _Patches.apply(lambda: x.to_dense().reshape(size), size, weight, bias, x.rows(), how)  # type: ignore[return-value]
     if x.requires_grad or x.numel() * weight[:, 0].numel() < SMALL or not plain_product(x, weight):
         return None
     from neurospin.scan import gather
 
     frames = x.detach().flatten(1).contiguous()
     rows = gather.find(frames.numpy(), DENSEST / torch.get_num_threads())
-    return None if rows is None else _Patches.apply(x, weight, bias, rows, (stride, padding, dilation))  # type: ignore[return-value]
+    return None if rows is None else _Patches.apply(lambda: x, tuple(x.shape), weight, bias, rows, how)  # type: ignore[return-value]
 
 
 class _Patches(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, rows: Rows, how: tuple[Pair, Pair, Pair]
-    ) -> Tensor:
+        ctx: Any, dense: Callable[[], Tensor], given: tuple[int, ...], weight: Tensor, bias: Tensor | None, rows: Rows,
+        how: tuple[Pair, Pair, Pair],
+    ) -> Tensor:  # fmt: skip
         from neurospin.scan import patches
 
-        ctx.save_for_backward(x, weight)
-        ctx.rows, ctx.how = rows, how
+        ctx.save_for_backward(weight)
+        ctx.dense, ctx.given, ctx.rows, ctx.how = dense, given, rows, how
         b = weight.new_zeros(len(weight)) if bias is None else bias.detach().contiguous()
         with torch.no_grad():
-            size = conv2d(x[:0], weight, None, *how).shape[1:]
-        y = torch.empty((len(x), *size))
+            size = conv2d(weight.new_zeros((0, *given[1:])), weight, None, *how).shape[1:]
+        y = torch.empty((given[0], *size))
         w = weight.detach().permute(1, 2, 3, 0).contiguous()
-        patches.forward(*rows, w.numpy(), b.numpy(), y.numpy(), x.shape[3], x.shape[2], *how)
+        patches.forward(*rows, w.numpy(), b.numpy(), y.numpy(), given[3], given[2], *how)
         return y
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         from neurospin.scan import patches
 
-        (g,), (x, weight) = gradients, ctx.saved_tensors
-        _, needs_weight, needs_bias, *_ = ctx.needs_input_grad
+        (g,), (weight,) = gradients, ctx.saved_tensors
+        _, _, needs_weight, needs_bias, *_ = ctx.needs_input_grad
         dw = None
         if needs_weight and torch.is_grad_enabled():  # a second derivative is wanted
             again = weight.detach().requires_grad_()
-            (dw,) = torch.autograd.grad(conv2d(x, again, None, *ctx.how), again, g, create_graph=True)
+            (dw,) = torch.autograd.grad(conv2d(ctx.dense(), again, None, *ctx.how), again, g, create_graph=True)
         elif needs_weight:
             total = torch.zeros(weight.permute(1, 2, 3, 0).shape)
-            patches.weight_gradient(*ctx.rows, g.contiguous().numpy(), total.numpy(), x.shape[3], x.shape[2], *ctx.how)
+            patches.weight_gradient(
+                *ctx.rows, g.contiguous().numpy(), total.numpy(), ctx.given[3], ctx.given[2], *ctx.how
+            )
             dw = total.permute(3, 0, 1, 2).contiguous()
-        return None, dw, g.sum((0, 2, 3)) if needs_bias else None, None, None
+        return None, None, dw, g.sum((0, 2, 3)) if needs_bias else None, None, None
