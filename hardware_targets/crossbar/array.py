@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag, linear, pad
 
+from hardware_targets.crossbar import codes
 from hardware_targets.crossbar.devices import Device
 from hardware_targets.crossbar.readout import read
 from hardware_targets.crossbar.wires import effective_conductance
@@ -63,8 +64,8 @@ class Array:
         x_max: full scale of the DAC, default 1.
         adc_bits: default 8; None for ideal ones.
         noise: how read noise is drawn: `"exact"` (default) by a second product, `"column"` with the mean variance of
-            each column, exact when a column's devices fluctuate alike (for Gaussian weights of 512 × 512 and the default
-            device the standard deviation is within 8 %: experiments/benchmarks/crossbar_array.py).
+            each column, exact when a column's devices fluctuate alike. With a DAC of at most 8 bits, where the processor
+            has 8-bit dot products, integer products give both, exactly in law, and `noise` changes nothing.
 
     With wires the noise of a device is scaled by the ratio of effective to programmed conductance, a first-order
     form that overstates the variance where wires dominate.
@@ -229,6 +230,7 @@ class Array:
             return
         span = self.device.g_max - self.device.g_min
         operators, variances, self._exact = [], [], None
+        self._codes: list[codes.Codes] | None = None
         self._rows = torch.zeros(self.inputs)
         for k, pair in enumerate(self.state):
             scale = self._digit(k) / span
@@ -313,14 +315,42 @@ class Array:
         if x.shape[-1] != self.inputs:
             raise InputError("Array", f"(…, {self.inputs})", str(tuple(x.shape)), "give one value per row")
         flat = x.reshape(-1, self.inputs)
+        sparse = _sparse(flat)
+        if not sparse and self._coded(flat):
+            return self._by_codes(flat).reshape(*x.shape[:-1], self.outputs)
         rows = self._inputs(flat)
-        current = self._currents(rows, _sparse(flat))
+        current = self._currents(rows, sparse)
         if self._noisy and (not self._alike or self.adc_bits is None):
             current += self._fluctuation(rows).mul_(torch.randn(current.shape, generator=self.generator, dtype=x.dtype))
         if self.adc_bits is not None:
             self._convert(current, rows)
         total = current[0] if len(current) == 1 else current.sum(0)
         return total.reshape(*x.shape[:-1], self.outputs)
+
+    def _coded(self, x: Tensor) -> bool:
+        """Whether products of whole numbers are fine enough, and faster: see `hardware_targets.crossbar.codes`."""
+        few = (self.dac_bits or 24) <= 8 and (self.adc_bits or 24) <= 10
+        large = len(x) * self.inputs * self.outputs >= codes.LEAST
+        return few and large and x.dtype == self.dtype == torch.float32 and codes.available()
+
+    def _by_codes(self, x: Tensor) -> Tensor:
+        """DAC, products, noise and ADC of all tiles."""
+        assert self.adc_bits is not None and self.dac_bits is not None
+        self.refresh()
+        assert self.full_scale is not None
+        if self._codes is None:
+            self._codes = [codes.Codes.of(w, v) for w, v in zip(self.operator, self._variance, strict=True)]
+        down, total = -self.inputs % self.rows, torch.zeros(())
+        parts = (pad(x, (down, 0)) if down else x).split(self.rows, 1)
+        q, top = 2 ** (self.adc_bits - 1) - 1, 2 ** (self.dac_bits - 1) - 1
+        for k, coded in enumerate(self._codes):
+            seed = int(torch.randint(2**62, (), generator=self.generator)) if self._noisy else 0
+            step = float(self.full_scale[k]) / q
+            got, clipped = coded.read(parts[k // self.slices], self.x_max, top, step, q, self._noisy, seed)
+            self.saturated += clipped
+            self.conversions += got.numel()
+            total = total + got if k else got
+        return total
 
     def _fluctuation(self, rows: Tensor) -> Tensor:
         """Standard deviation of every current."""

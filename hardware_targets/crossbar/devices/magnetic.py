@@ -17,11 +17,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from hardware_targets.crossbar.devices.barriers import Barrier, LogCosh
-from hardware_targets.crossbar.devices.pulsed import Pulse, PulsedDevice, State, spread
+from hardware_targets.crossbar.devices.event import event
+from hardware_targets.crossbar.devices.pulsed import Ledger, Pulse, PulsedDevice, State, spread
 from neurospin.errors import InputError
 
 ROOM = 300.0
@@ -172,6 +174,48 @@ class BinaryMTJ(PulsedDevice):
         flips = (torch.rand(chance.shape, generator=generator) < chance) & ~state["stuck"]
         return {**state, "parallel": torch.where(flips, 1 - state["parallel"], state["parallel"])}
 
+    def _fused(
+        self, state: State, pulse: Pulse, generator: torch.Generator, temperature: float
+    ) -> tuple[State, Ledger] | None:
+        hidden = self._gate_law()
+        plain = all(t.device.type == "cpu" and not t.requires_grad for t in (*state.values(), *_tensors(pulse)))
+        if temperature != ROOM or hidden is None or not plain:
+            return None
+        shape, gated = state["parallel"].shape, len(hidden) > 0
+        flat = {name: t.reshape(-1).contiguous().numpy() for name, t in state.items()}
+        none = flat["cycles"][:0]
+        names = ("h", "h_rate", "gate_cycles")
+        new = {
+            name: np.empty_like(flat[name]) for name in ("parallel", "cycles", *(("h", "gate_cycles") if gated else ()))
+        }
+        volts, gate = (_each(v, shape) for v in (pulse.volts, pulse.gate_volts))
+        law = (
+            pulse.seconds / self.tau0, pulse.seconds, self.v_to_p / self._shrink, self.v_to_ap / self._shrink, self.delta,
+            self.vcma, self.endurance, 0.0 if self.track is None else 1 / self.track, *(hidden or (0.0, 1.0, 0.0, 0.0, 0.0, 0.0)),
+        )  # fmt: skip
+        scaled = (*law[:10], law[10] * pulse.gate_seconds, law[11] * pulse.gate_seconds, *law[12:])
+        pulses, joules, most, gates, squares, most_gated = event(
+            *(flat[n] for n in ("parallel", "r_p", "tmr", "v_scale", "cycles")), *(flat.get(n, none) for n in names),
+            flat["stuck"], volts, gate, scaled, gated, int(torch.randint(2**62, (), generator=generator)),
+            new["parallel"], new["cycles"], new.get("h", none), new.get("gate_cycles", none),
+        )  # fmt: skip
+        after = {**state, **{name: torch.from_numpy(values).view(shape) for name, values in new.items()}}
+        worn = max(most / self.endurance, most_gated / self._gate_endurance())
+        charge = float(self._gate_energy(torch.ones(()))) * squares
+        return after, Ledger(
+            float(pulses),
+            joules,
+            pulse.seconds if pulses else 0.0,
+            float(gates),
+            charge,
+            pulse.gate_seconds if gates else 0.0,
+            worn,
+        )
+
+    def _gate_law(self) -> tuple[float, ...] | None:
+        """m of `LogCosh`, V₀, 1 / τ up, 1 / τ down, noise and endurance of a gate; () without a gate, None for other barriers."""
+        return ()
+
     def _write_conductance(self, state: State) -> Tensor:
         return self.conductance(state) if self.track is None else torch.full_like(state["r_p"], 1 / self.track)
 
@@ -244,8 +288,25 @@ class MagnetoIonicMTJ(BinaryMTJ):
             "h": torch.where(state["stuck"], state["h"], state["h"] * math.exp(-seconds / self.hidden_retention)),
         }
 
+    def _gate_law(self) -> tuple[float, ...] | None:
+        if type(self.barrier) is not LogCosh:
+            return None
+        return (
+            self.barrier.m, self.gate_scale, 1 / self.tau_up, 1 / self.tau_down, self.hidden_noise, self.gate_endurance
+        )  # fmt: skip
+
     def _gate_energy(self, volts: Tensor) -> Tensor:
         return self.gate_capacitance * volts.square()
 
     def _gate_endurance(self) -> float:
         return self.gate_endurance
+
+
+def _tensors(pulse: Pulse) -> list[Tensor]:
+    return [v for v in (pulse.volts, pulse.gate_volts) if isinstance(v, Tensor)]
+
+
+def _each(volts: Tensor | float, shape: tuple[int, ...]) -> np.ndarray:
+    """One value, or one per device."""
+    given = torch.as_tensor(volts, dtype=torch.float32)
+    return given.reshape(1).numpy() if given.numel() == 1 else given.expand(shape).reshape(-1).contiguous().numpy()
