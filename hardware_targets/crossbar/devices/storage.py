@@ -52,9 +52,9 @@ class Device(ABC):
     def read_variance(self, state: State) -> Tensor:
         """Variance of the conductance from one read to the next, siemens²; reads are independent."""
 
-    @abstractmethod
     def relax(self, state: State, seconds: float, generator: torch.Generator, temperature: float = 300.0) -> State:
-        """State after a time without writing."""
+        """State after a time without writing: unchanged, for models that do not know time."""
+        return state
 
     def describe(self) -> dict[str, Any]:
         """Kind and settings as plain values."""
@@ -92,10 +92,6 @@ class Ideal(Device):
     def read_variance(self, state: Tensor) -> Tensor:
         """Zero."""
         return torch.zeros_like(state)
-
-    def relax(self, state: State, seconds: float, generator: torch.Generator, temperature: float = 300.0) -> State:
-        """Unchanged."""
-        return state
 
 
 @dataclass(frozen=True)
@@ -169,7 +165,3 @@ class BoundedLinear(Device):
     def read_variance(self, state: Tensor) -> Tensor:
         """`(read_noise · g)²`."""
         return (self.read_noise * state).square()
-
-    def relax(self, state: State, seconds: float, generator: torch.Generator, temperature: float = 300.0) -> State:
-        """Unchanged: this model does not know time."""
-        return state

@@ -22,5 +22,11 @@ from neurospin.report.plots.learning import forgetting_curves as forgetting_curv
 from neurospin.report.plots.learning import hidden_values as hidden_values
 from neurospin.report.plots.learning import learning_curves as learning_curves
 from neurospin.report.plots.learning import synapses as synapses
+from neurospin.report.plots.pulses import ageing as ageing
+from neurospin.report.plots.pulses import hysteresis as hysteresis
+from neurospin.report.plots.pulses import pulse_response as pulse_response
+from neurospin.report.plots.pulses import switching as switching
+from neurospin.report.plots.pulses import wear as wear
+from neurospin.report.plots.pulses import yields as yields
 from neurospin.report.plots.targets import agreement as agreement
 from neurospin.report.plots.targets import pareto as pareto
