@@ -174,7 +174,9 @@ def test_wires_reach_deploy_and_are_a_cause(made):
     small = ns.deploy(
         graph, spikes, "crossbar", device="ideal", adc_bits=None, wires=2.0, rows=8, columns=8, record=["lif1"]
     )
-    wrong = [int((r.records["lif1"] != truth.records["lif1"]).sum()) for r in (bad, small)]
+    gained = ns.deploy(graph, spikes, plain, record=["lif1"], compensate=True)
+    wrong = [int((r.records["lif1"] != truth.records["lif1"]).sum()) for r in (bad, small, gained)]
+    assert wrong[0] > 1.5 * wrong[2]
     assert wrong[0] > 2 * wrong[1] > 0
     told = ns.certify(graph, spikes, plain, causes=True)
     assert told.unexplained is not None and told.unexplained.differing == 0
@@ -250,3 +252,16 @@ def test_conformance_cases_run_with_physical_devices():
         report = ns.deploy(case.make(), spikes, "crossbar", device="magneto_ionic_mtj", wires=0.05, dt=1e-3)
         truth = simulate(case.make(), spikes, dt=1e-3).output
         assert 2 * (report.spikes * truth).sum() / (report.spikes + truth).sum() > 0.5
+
+
+def test_settings_change_what_they_name_and_nothing_else():
+    chip = Crossbar("binary_mtj", wires=2.0, adc_bits=6, rows=16)
+    other = chip.adjusted(**{"device.r_spread": 0.2, "wires.driver": 5.0, "columns": 8})
+    assert other.options.wires == Wiring(2.0, 2.0, 5.0) and other.options.adc_bits == 6
+    assert (other.options.rows, other.options.columns) == (16, 8)
+    assert isinstance(other.device, Written) and other.device.device == BinaryMTJ(r_spread=0.2)
+    assert chip.adjusted(read_volts=0.3).device == Written(BinaryMTJ(), 0.3)
+    assert Crossbar().adjusted(**{"device.levels": 4}).device == BoundedLinear(levels=4)
+    for wrong, words in (({"device.tmrr": 1.0}, "did you mean 'tmr'"), ({"rows.x": 1}, "device.NAME")):
+        with pytest.raises(ns.NeurospinError, match=words):
+            chip.adjusted(**wrong)

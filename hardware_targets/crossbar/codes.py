@@ -16,7 +16,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from hardware_targets.crossbar.readout import _fill
+from hardware_targets.crossbar.readout import fill
 
 LEAST = 2**22
 """Multiplications below which it does not pay."""
@@ -100,7 +100,7 @@ def _decode(sums: Any, widths: Any, unit: Any, spread: Any, step: Any, q: int, n
     for s in range(out.shape[0]):
         row, high, low, width = out[s], sums[s, :n], sums[s, n:], widths[s]
         if noisy:
-            state = _fill(noise, state)
+            state = fill(noise, state)
             for j in range(n):
                 current = (np.float32(high[j]) * np.float32(128) + np.float32(low[j])) * unit[j]
                 row[j] = np.rint((current + np.sqrt(np.float32(width[j])) * spread[j] * noise[j]) * inverse)

@@ -27,30 +27,31 @@ _WIDTH, _RATIO = _X.astype(np.float32), (_X[1:] / _X[:-1]).astype(np.float32)
 
 
 @njit(inline="always")
-def _bits(state: Any) -> Any:
+def bits(state: Any) -> Any:
+    """SplitMix64: 64 bits of a state, which goes on by `STEP`."""
     z = state
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))
 
 
-_STEP = np.uint64(0x9E3779B97F4A7C15)
+STEP = np.uint64(0x9E3779B97F4A7C15)
 
 
 @njit
 def _rare(u: Any, layer: Any, state: Any) -> Any:
     """Outside the core of a layer: the wedge or the tail; also whether it is accepted, and the state."""
-    state += _STEP
-    v = np.float64(_bits(state) >> np.uint64(11)) * 2.0**-53 + 2.0**-54
+    state += STEP
+    v = np.float64(bits(state) >> np.uint64(11)) * 2.0**-53 + 2.0**-54
     if layer == 0:
         while True:
-            state += _STEP
-            w = np.float64(_bits(state) >> np.uint64(11)) * 2.0**-53 + 2.0**-54
+            state += STEP
+            w = np.float64(bits(state) >> np.uint64(11)) * 2.0**-53 + 2.0**-54
             x = -np.log(v) / _R
             if -2 * np.log(w) >= x * x:
                 return (_R + x if u > 0 else -_R - x), True, state
-            state += _STEP
-            v = np.float64(_bits(state) >> np.uint64(11)) * 2.0**-53 + 2.0**-54
+            state += STEP
+            v = np.float64(bits(state) >> np.uint64(11)) * 2.0**-53 + 2.0**-54
     x = u * _X[layer]
     low, high = np.exp((x * x - _X[layer] ** 2) / 2), np.exp((x * x - _X[layer + np.uint64(1)] ** 2) / 2)
     return x, high + v * (low - high) < 1.0, state
@@ -59,13 +60,13 @@ def _rare(u: Any, layer: Any, state: Any) -> Any:
 @njit(cache=True)
 def normal(out: Any, seed: int) -> None:
     """Fill a one-dimensional array with standard normal deviates."""
-    _fill(out, np.uint64(seed))
+    fill(out, np.uint64(seed))
 
 
 @njit(inline="always")
-def _part(bits: Any) -> Any:
+def _part(word: Any) -> Any:
     """Layer from 8 of 32 bits, place in it from the other 24."""
-    return (np.float32(np.int32(bits) >> 8) + np.float32(0.5)) * np.float32(2.0**-23), bits & np.uint64(255)
+    return (np.float32(np.int32(word) >> 8) + np.float32(0.5)) * np.float32(2.0**-23), word & np.uint64(255)
 
 
 @njit
@@ -75,24 +76,24 @@ def _other(u: Any, layer: Any, state: Any) -> Any:
         x, accepted, state = _rare(u, layer, state)
         if accepted:
             return x, state
-        state += _STEP
-        u, layer = _part(_bits(state) & np.uint64(0xFFFFFFFF))
+        state += STEP
+        u, layer = _part(bits(state) & np.uint64(0xFFFFFFFF))
         if abs(u) < _RATIO[layer]:
             return u * _X[layer], state
 
 
 @njit
-def _fill(out: Any, state: Any) -> Any:
+def fill(out: Any, state: Any) -> Any:
     """Two deviates from each 64 bits."""
     for j in range(0, len(out), 2):
-        state += _STEP
-        bits = _bits(state)
-        u, layer = _part(bits & np.uint64(0xFFFFFFFF))
+        state += STEP
+        word = bits(state)
+        u, layer = _part(word & np.uint64(0xFFFFFFFF))
         out[j] = u * _WIDTH[layer]
         if abs(u) >= _RATIO[layer]:
             out[j], state = _other(u, layer, state)
         if j + 1 < len(out):
-            u, layer = _part(bits >> np.uint64(32))
+            u, layer = _part(word >> np.uint64(32))
             out[j + 1] = u * _WIDTH[layer]
             if abs(u) >= _RATIO[layer]:
                 out[j + 1], state = _other(u, layer, state)
@@ -122,7 +123,7 @@ def read(current: Any, length: Any, width: Any, step: Any, q: int, noisy: bool, 
         for s in range(current.shape[1]):
             row, spread = current[k, s], length[k, s]
             if noisy:
-                state = _fill(noise, state)
+                state = fill(noise, state)
                 for j in range(len(row)):
                     row[j] += spread * width[k, j] * noise[j]
             worst = current.dtype.type(0)

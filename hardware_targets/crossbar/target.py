@@ -14,7 +14,8 @@ from torch import Tensor
 
 from hardware_targets.crossbar import costs
 from hardware_targets.crossbar.array import Array, Wiring
-from hardware_targets.crossbar.devices import BoundedLinear, Device, PulsedDevice, device
+from hardware_targets.crossbar.devices import BoundedLinear, Device, PulsedDevice, Written, device
+from hardware_targets.crossbar.devices.presets import changed
 from hardware_targets.crossbar.mapping import LARGEST, WEIGHTS, Convolution, Layer
 from neurospin.errors import InputError, NeurospinError, unknown_name
 from neurospin.graph.check import shapes
@@ -40,6 +41,7 @@ class Options:
     dac_bits: int | None = None
     adc_bits: int | None = 8
     noise: Literal["exact", "column"] = "exact"
+    compensate: bool = False
     convolution: Convolution = "patches"
     calibration: int = 0
     read_volts: float = 0.1
@@ -52,6 +54,8 @@ class Options:
             value = getattr(self, name)
             if not (name == "slices" and value is None) and not _whole(value, least):
                 raise InputError(f"Crossbar.{name}", f"a whole number, at least {least}", repr(value), "choose one")
+        if not isinstance(self.compensate, bool):
+            raise InputError("Crossbar.compensate", "true or false", repr(self.compensate), "choose one")
         for name in ("adc_bits", "dac_bits"):
             value = getattr(self, name)
             if value is not None and not (_whole(value, 2) and value <= 24):
@@ -89,6 +93,7 @@ class Crossbar:
         dac_bits: None (default) for an ideal DAC; spikes need none.
         adc_bits: default 8; None for ideal ones.
         noise: law of the read noise, see `Array`.
+        compensate: scale every column against the loss in its wires, default False.
         convolution: `"patches"` (default) or `"unrolled"`, see `hardware_targets.crossbar.mapping`.
         calibration: samples of the input on which the ADC ranges are found first; default 0: from the weights.
         read_volts: of a full-scale input, default 0.1 V.
@@ -123,20 +128,25 @@ class Crossbar:
         return tuple(dict.fromkeys((*self.device.causes, *(name for name, given in there.items() if given))))
 
     def adjusted(self, **settings: Any) -> Crossbar:
-        """A crossbar with other options; `device.NAME` and `wires.NAME` set one field of a device or of the wires."""
-        nested: dict[str, Any] = {}
+        """The same crossbar with other options; `device.NAME` and `wires.NAME` set one field of a device or of the wires."""
+        whole = {key: value for key, value in settings.items() if "." not in key}
+        parts: dict[str, dict[str, Any]] = {"device": {}, "wires": {}}
         for key, value in settings.items():
-            whole, dot, part = key.partition(".")
-            if not dot:
-                nested[key] = {"kind": value} if key == "device" and isinstance(value, str) else value
-        for key, value in settings.items():
-            whole, dot, part = key.partition(".")
+            owner, dot, name = key.partition(".")
+            if dot and owner not in parts:
+                raise InputError("crossbar", "device.NAME or wires.NAME", key, "give the whole option instead")
             if dot:
-                held = nested.setdefault(whole, {"kind": "bounded_linear"} if whole == "device" else {})
-                if whole not in ("device", "wires") or not isinstance(held, dict):
-                    raise InputError("crossbar", "device.NAME or wires.NAME", key, "give the whole option instead")
-                nested[whole] = {**held, part: value}
-        return Crossbar(**nested)
+                parts[owner][name] = value
+        given = {**{f.name: getattr(self.options, f.name) for f in fields(Options)}, "device": self.device, **whole}
+        if "read_volts" in whole and "device" not in whole and isinstance(self.device, Written):
+            given["device"] = self.device.device
+        if parts["wires"]:
+            held = given["wires"]
+            known = vars(held) if isinstance(held, Wiring) else held if isinstance(held, Mapping) else {}
+            given["wires"] = {**known, **parts["wires"]}
+        if parts["device"]:
+            given["device"] = changed(_device(given["device"], given["read_volts"]), parts["device"])
+        return Crossbar(**given)
 
     def only(self, causes: Iterable[str]) -> Crossbar:
         """The same crossbars with just these causes; each noise is drawn as it is in the whole."""
@@ -209,6 +219,7 @@ class Crossbar:
         return Array(
             weight, self.device, generator, rows=s.rows, columns=s.columns, wiring=s.wires, coding=s.coding,
             slices=slices, slice_bits=bits, dac_bits=s.dac_bits, adc_bits=s.adc_bits, noise=s.noise,
+            compensate=s.compensate,
         )  # fmt: skip
 
     def run(

@@ -26,7 +26,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 from torch import Tensor
 
-from hardware_targets.crossbar.readout import _STEP, _bits, normal
+from hardware_targets.crossbar.readout import STEP, bits, normal
 from neurospin.errors import InputError
 
 POOL = 2**20
@@ -69,11 +69,11 @@ def _trains(values: Any, scale: float, slots: int, flip: bool, seed: int) -> Any
             if p > 0:
                 limit, mask = np.uint64(p * 4294967296.0), np.uint64(0)
                 for slot in range(0, slots, 2):
-                    state += _STEP
-                    bits = _bits(state)
-                    mask |= np.uint64((bits & np.uint64(0xFFFFFFFF)) < limit) << np.uint64(slot)
+                    state += STEP
+                    word = bits(state)
+                    mask |= np.uint64((word & np.uint64(0xFFFFFFFF)) < limit) << np.uint64(slot)
                     if slot + 1 < slots:
-                        mask |= np.uint64((bits >> np.uint64(32)) < limit) << np.uint64(slot + 1)
+                        mask |= np.uint64((word >> np.uint64(32)) < limit) << np.uint64(slot + 1)
                 if mask and ((v < 0) != flip):
                     mask |= np.uint64(0x80000000)
                 out[b, j] = np.uint32(mask)
@@ -92,8 +92,8 @@ def _dense(
             train = rows[b, i]
             if train == 0:
                 continue
-            state += _STEP
-            offset = np.int64(_bits(state) % last)
+            state += STEP
+            offset = np.int64(bits(state) % last)
             xi, line = pool[offset : offset + len(row)], columns[b]
             if soft:
                 for j in range(len(row)):
@@ -130,8 +130,8 @@ def _sparse(
             train = rows[b, i]
             if train == 0:
                 continue
-            state += _STEP
-            offset = np.int64(_bits(state) % last)
+            state += STEP
+            offset = np.int64(bits(state) % last)
             for n in range(first[b], first[b + 1]):
                 j = at[n]
                 k = _coincidences(train, columns[b, j])

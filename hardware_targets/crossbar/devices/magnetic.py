@@ -196,7 +196,7 @@ class BinaryMTJ(PulsedDevice):
         scaled = (*law[:10], law[10] * pulse.gate_seconds, law[11] * pulse.gate_seconds, *law[12:])
         pulses, joules, most, gates, squares, most_gated = event(
             *(flat[n] for n in ("parallel", "r_p", "tmr", "v_scale", "cycles")), *(flat.get(n, none) for n in names),
-            flat["stuck"], volts, gate, scaled, gated, int(torch.randint(2**62, (), generator=generator)),
+            flat["stuck"].view(np.uint8), volts, gate, scaled, gated, int(torch.randint(2**62, (), generator=generator)),
             new["parallel"], new["cycles"], new.get("h", none), new.get("gate_cycles", none),
         )  # fmt: skip
         after = {**state, **{name: torch.from_numpy(values).view(shape) for name, values in new.items()}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from hardware_targets.crossbar.devices.magnetic import BinaryMTJ, MagnetoIonicMTJ
@@ -64,6 +64,21 @@ def device(given: str | Mapping[str, Any] | Device | PulsedDevice, read_volts: f
             raise InputError(f"device {kind}", "no settings", ", ".join(settings), "use binary_mtj with its settings")
         raise unknown_name("device", kind, NAMES, "device")
     family = FAMILIES[kind]
+    made = family(**_checked(kind, family, settings))
+    return made if isinstance(made, Device) else Written(made, read_volts)
+
+
+def changed(given: Device, settings: Mapping[str, Any]) -> Device:
+    """A device with other settings of its family."""
+    inner = given.device if isinstance(given, Written) else given
+    if not is_dataclass(inner):
+        raise InputError("device", "a device with settings", type(inner).__name__, "give the whole device")
+    new = replace(inner, **_checked(type(inner).__name__, type(inner), dict(settings)))  # type: ignore[type-var]
+    return replace(given, device=new) if isinstance(given, Written) else new  # type: ignore[return-value]
+
+
+def _checked(kind: str, family: type, settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a family: known names, and numbers or sequences of numbers."""
     known = {f.name: f for f in fields(family) if f.name != "barrier"}
     for name, value in settings.items():
         if name not in known:
@@ -71,10 +86,8 @@ def device(given: str | Mapping[str, Any] | Device | PulsedDevice, read_volts: f
         if isinstance(value, list):
             settings[name] = tuple(value)
         numbers = settings[name] if isinstance(settings[name], tuple) else (settings[name],)
-        may_be_none = "None" in str(known[name].type)
-        if not all(
-            (n is None and may_be_none) or (isinstance(n, int | float) and not isinstance(n, bool)) for n in numbers
-        ):
+        empty = "None" in str(known[name].type)
+        right = (isinstance(n, int | float) and not isinstance(n, bool) for n in numbers if not (n is None and empty))
+        if not all(right):
             raise InputError(f"device {kind}.{name}", "a number", repr(value), "give one")
-    made = family(**settings)
-    return made if isinstance(made, Device) else Written(made, read_volts)
+    return settings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
@@ -166,7 +167,7 @@ class PulsedDevice(ABC):
         """
         shape = state["cycles"].shape
         volts, gate = (torch.as_tensor(v, dtype=torch.float32).expand(shape) for v in (pulse.volts, pulse.gate_volts))
-        finite = bool(torch.isfinite(volts).all() and torch.isfinite(gate).all())
+        finite = all(_finite(torch.as_tensor(v, dtype=torch.float32)) for v in (pulse.volts, pulse.gate_volts))
         if not (pulse.seconds >= 0 and pulse.gate_seconds >= 0 and finite and temperature > 0):
             raise InputError(
                 "Pulse", "finite volts, seconds >= 0, kelvin > 0",
@@ -216,6 +217,12 @@ class PulsedDevice(ABC):
             value = None if value == float("inf") else value
             plain[f.name] = {"kind": type(value).__name__, **vars(value)} if is_dataclass(value) else value
         return {"device": type(self).__name__, **plain}
+
+
+def _finite(x: Tensor) -> bool:
+    """Whether no value is infinite or NaN, by its least and greatest."""
+    low, high = x.detach().aminmax()
+    return math.isfinite(low) and math.isfinite(high)
 
 
 def spread(shape: tuple[int, ...], variation: float, generator: torch.Generator) -> Tensor:
