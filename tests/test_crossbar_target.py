@@ -265,3 +265,36 @@ def test_settings_change_what_they_name_and_nothing_else():
     for wrong, words in (({"device.tmrr": 1.0}, "did you mean 'tmr'"), ({"rows.x": 1}, "device.NAME")):
         with pytest.raises(ns.NeurospinError, match=words):
             chip.adjusted(**wrong)
+
+
+@pytest.mark.parametrize("two", [False, True])
+def test_charge_is_accumulated_over_windows_with_its_noise(two, made):
+    graph, spikes = conv(two) if two else made[:2]
+    seen = ns.deploy(graph, spikes, "crossbar", device="ideal", adc_bits=None, accumulate=3)
+    summed = np.zeros_like(spikes)
+    for start in range(0, len(spikes), 3):
+        summed[min(start + 2, len(spikes) - 1)] = spikes[start : start + 3].sum(0)
+    if two:  # the readout sees the very sums, with the bias in every step
+        np.testing.assert_allclose(seen.spikes, ns.simulate(graph, summed).output, atol=1e-5)
+    else:
+        layer = Crossbar(BoundedLinear(programming_noise=0, read_noise=0.1), adc_bits=None, accumulate=3)
+        one = layer.prepare(graph, 1).layers["dense1"]
+        one.batch = 4000
+        x = torch.as_tensor(np.repeat(spikes[:6, :1], 4000, axis=1)).flatten(0, 1)
+        y = one(x).unflatten(0, (6, 4000)).double()
+        assert not y[[0, 1, 3, 4]].any()
+        plus, minus = one.arrays[0].state[0]
+        variance = torch.as_tensor(spikes[:3, 0]).double().sum(0) @ ((0.1 * plus) ** 2 + (0.1 * minus) ** 2)
+        wanted = variance.sqrt() * one.arrays[0].largest / 90e-6
+        assert ((y[2].std(0) / wanted - 1).abs() < 4.5 / (2 * 4000) ** 0.5).all()
+    plain, few = (ns.deploy(graph, spikes, "crossbar", device="ideal", accumulate=k).operations for k in (1, 3))
+    windows = -(-len(spikes) // 3)
+    assert few["adc_conversions"] == plain["adc_conversions"] * windows / len(spikes)
+    only = Crossbar(Ideal(), adc_bits=None, accumulate=2)
+    assert only.causes == ("accumulation",)
+    np.testing.assert_array_equal(ns.deploy(graph, spikes, only.only([])).spikes, ns.simulate(graph, spikes).output)
+
+
+def test_loops_do_not_accumulate():
+    problems = Crossbar(accumulate=4).check(CASES["loop"].make())
+    assert [p.fix for p in problems] == ["accumulate=1"] and "loop" in str(problems[0])

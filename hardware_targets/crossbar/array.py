@@ -19,15 +19,14 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding_bag, linear, pad
+from torch.nn.functional import linear, pad
 
 from hardware_targets.crossbar import codes
 from hardware_targets.crossbar.devices import Device
 from hardware_targets.crossbar.readout import read
+from hardware_targets.crossbar.spikes import gathered, spiking
 from hardware_targets.crossbar.wires import effective_conductance
 from neurospin.errors import InputError
-
-SPARSE = 0.08  # share of spikes below which their rows are added one by one
 
 
 @dataclass(frozen=True)
@@ -295,13 +294,13 @@ class Array:
 
     def currents(self, x: Tensor) -> Tensor:
         """Currents before the ADC, as weights, `(tiles along the rows · digits, samples, out)`, without noise."""
-        return self._currents(self._inputs(x), _sparse(x))
+        return self._currents(self._inputs(x), spiking(x))
 
     def _currents(self, rows: Tensor, sparse: bool) -> Tensor:
         operator = self.operator
         digits = self.slices
         if sparse:
-            return torch.stack([_gathered(rows[k // digits], operator[k]) for k in range(len(operator))])
+            return torch.stack([gathered(rows[k // digits], operator[k]) for k in range(len(operator))])
         if len(operator) == 1:
             return linear(rows[0], self._rows_first)[None]  # the order of addition of a dense layer: equal spikes
         return (rows if digits == 1 else rows.repeat_interleave(digits, 0)) @ operator
@@ -321,16 +320,22 @@ class Array:
             best = torch.minimum(best, loss)
         self.full_scale = scale
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """`(…, in)` to `(…, out)`: all time steps and samples in one product."""
+    def __call__(self, x: Tensor, spread: Tensor | None = None) -> Tensor:
+        """`(…, in)` to `(…, out)`: all time steps and samples in one product.
+
+        Args:
+            x: inputs, or sums of the inputs whose charge is accumulated before the ADC.
+            spread: of sums, the square roots of the summed squares, on which the read noise depends.
+        """
         if x.shape[-1] != self.inputs:
             raise InputError("Array", f"(…, {self.inputs})", str(tuple(x.shape)), "give one value per row")
         flat = x.reshape(-1, self.inputs)
-        sparse = _sparse(flat)
-        if not sparse and self._coded(flat):
+        sparse = spiking(flat)
+        if not sparse and spread is None and self._coded(flat):
             return self._by_codes(flat).reshape(*x.shape[:-1], self.outputs)
         rows = self._inputs(flat)
         current = self._currents(rows, sparse)
+        rows = rows if spread is None else self._inputs(spread.reshape(-1, self.inputs))
         if self._noisy and (not self._alike or self.adc_bits is None):
             current += self._fluctuation(rows).mul_(torch.randn(current.shape, generator=self.generator, dtype=x.dtype))
         if self.adc_bits is not None:
@@ -383,18 +388,3 @@ class Array:
         seed = int(torch.randint(2**62, (), generator=self.generator)) if drawn else 0
         self.saturated += read(current.numpy(), length.numpy(), width.numpy(), step.numpy(), q, drawn, seed)
         self.conversions += current.numel()
-
-
-def _sparse(x: Tensor) -> bool:
-    """Whether the input is spikes, few enough to add their rows."""
-    if x.numel() < 4096 or int(torch.count_nonzero(x.flatten()[:4096])) > 2 * SPARSE * 4096:
-        return False
-    count = int(torch.count_nonzero(x))
-    return count < SPARSE * x.numel() and bool((x.sum() == count) & (x.amax() <= 1) & (x.amin() >= 0))
-
-
-def _gathered(spikes: Tensor, operator: Tensor) -> Tensor:
-    """`spikes @ operator` as a sum of the rows that fired."""
-    sample, row = spikes.nonzero(as_tuple=True)
-    first = torch.searchsorted(sample, torch.arange(len(spikes)))
-    return embedding_bag(row, operator, first, mode="sum")

@@ -54,7 +54,7 @@ def seconds(layers: Mapping[str, Layer], steps: int, read_seconds: float) -> Ran
     for layer in layers.values():
         array = layer.arrays[0]
         conversion = 0.0 if array.adc_bits is None else array.columns * ADC_SECONDS
-        each.append(layer.positions * (read_seconds + conversion))
+        each.append(layer.positions * (read_seconds + conversion / layer.accumulate))
     return [steps * max(each, default=0.0), steps * sum(each)]
 
 

@@ -85,6 +85,7 @@ class Layer:
         shape: of its input, without time and batch.
         make: makes the array of a matrix `(out, in)`.
         convolution: `"patches"` or `"unrolled"`.
+        accumulate: steps whose charge is gathered before a conversion; above 1, `batch` must be set before a call.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Layer:
         shape: tuple[int, ...],
         make: Callable[[Tensor], Array],
         convolution: Convolution = "patches",
+        accumulate: int = 1,
     ) -> None:
         self.name = name
         self.digital: Operator = operator(name, node, torch.float32)
@@ -109,36 +111,73 @@ class Layer:
             if self.bias is not None:
                 self.bias = self.bias.repeat_interleave(math.prod(self.out[1:]))
         self.arrays = [make(part.flatten(1)) for part in weight.chunk(self.kernel.groups if self.kernel else 1)]
-        self.positions, self.reads, self.charge, self.first = 1, 0, 0.0, True
+        self.positions, self.reads, self.charge, self.first, self.top = 1, 0, 0.0, True, 1.0
+        self.accumulate, self.batch = accumulate, 1
         self._seen: list[Tensor] = []
 
     def __call__(self, x: Tensor) -> Tensor:
         """`(samples, *input)` to `(samples, *output)`."""
+        charge, spread = self._accumulated(x)
         if self.first:  # converters are ranged on the first input that comes
-            for array in self.arrays:
-                array.scale_input(max(1.0, float(x.abs().max())))
-            self.first = False
-        parts = x.flatten(1) if self.kernel is None else x[:, :, None] if x.ndim == 3 else x
-        chunk, height, width = len(x), 1, 1
+            self._range(x, charge)
+        parts, chunk, height, width = self._planes(charge), len(charge), 1, 1
         if self.kernel is not None:
             sample, (height, width) = self.kernel.patches(parts[:1])
             self.positions, chunk = height * width, max(1, PATCHES // sample.numel())
-        exact, done = all(array.exact for array in self.arrays), []
-        for part in parts.split(chunk):
-            rows = part if self.kernel is None else self.kernel.patches(part)[0]
-            pieces = list(zip(self.arrays, rows.chunk(len(self.arrays), 1), strict=True))
-            for array, piece in pieces:
+        exact = self.accumulate == 1 and all(array.exact for array in self.arrays)
+        done = []
+        for part, wide in zip(parts.split(chunk), self._planes(spread).split(chunk), strict=True):
+            pieces = [self._pieces(p) for p in ((part, wide) if self.accumulate > 1 else (part,))]
+            for array, piece in zip(self.arrays, pieces[-1], strict=True):
                 self._count(array, piece)
             if not exact:
-                y = torch.cat([array(piece) for array, piece in pieces], 1)
-                done.append(y if self.bias is None else y + self.bias)
+                done.append(torch.cat([array(*given) for array, *given in zip(self.arrays, *pieces, strict=True)], 1))
         if exact:
             return self.digital(x)
         y = torch.cat(done)
         if self.kernel is None:
-            return y.reshape(len(x), *self.out)
-        y = y.reshape(len(x), height, width, -1).movedim(3, 1)
-        return y[:, :, 0] if x.ndim == 3 else y
+            y = y if self.bias is None or self.accumulate > 1 else y + self.bias
+            y = y.reshape(len(charge), *self.out)
+        else:
+            y = y if self.bias is None or self.accumulate > 1 else y + self.bias
+            y = y.reshape(len(charge), height, width, -1).movedim(3, 1)
+            y = y[:, :, 0] if x.ndim == 3 else y
+        return y if self.accumulate == 1 else self._released(y, len(x))
+
+    def _accumulated(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Sums over `accumulate` steps, the last perhaps over fewer, and the square roots of sums of squares."""
+        if self.accumulate == 1:
+            return x, x
+        steps = x.unflatten(0, (-1, self.batch))
+        lacking = -len(steps) % self.accumulate
+        steps = torch.cat([steps, steps.new_zeros(lacking, *steps.shape[1:])]).unflatten(0, (-1, self.accumulate))
+        return steps.sum(1).flatten(0, 1), steps.square().sum(1).sqrt().flatten(0, 1)
+
+    def _released(self, y: Tensor, samples: int) -> Tensor:
+        """Each sum at the last step of its window; the bias in every step."""
+        steps = samples // self.batch
+        out = y.new_zeros(steps, self.batch, *y.shape[1:])
+        ends = (torch.arange(1, -(-steps // self.accumulate) + 1) * self.accumulate).clamp(max=steps) - 1
+        out[ends] = y.unflatten(0, (-1, self.batch))
+        out = out.flatten(0, 1)
+        if self.bias is None:
+            return out
+        return out + (
+            self.bias.reshape(self.out) if self.kernel is None else self.bias.reshape(-1, *(1,) * (y.ndim - 2))
+        )
+
+    def _planes(self, x: Tensor) -> Tensor:
+        return x.flatten(1) if self.kernel is None else x[:, :, None] if x.ndim == 3 else x
+
+    def _pieces(self, part: Tensor) -> tuple[Tensor, ...]:
+        """Rows of input of each array."""
+        rows = part if self.kernel is None else self.kernel.patches(part)[0]
+        return rows.chunk(len(self.arrays), 1)
+
+    def _range(self, x: Tensor, charge: Tensor) -> None:
+        self.first, self.top = False, max(1.0, float(x.abs().max()))
+        for array in self.arrays:
+            array.scale_input(max(1.0, float(charge.abs().max())))
 
     def watched(self, x: Tensor) -> Tensor:
         """What the graph gives, while inputs are kept for `calibrate`."""
@@ -148,23 +187,22 @@ class Layer:
     def calibrate(self) -> None:
         """Range the converters on at most 20 000 of the rows of input that were kept."""
         x = torch.cat(self._seen)
-        self._seen = []
-        parts = x.flatten(1) if self.kernel is None else x[:, :, None] if x.ndim == 3 else x
+        charge, self._seen = self._accumulated(x)[0], []
+        parts = self._planes(charge)
         if self.kernel is not None:
             per = len(self.kernel.patches(parts[:1])[0])
             parts = self.kernel.patches(parts[:: max(1, len(parts) * per // WATCHED)])[0]
         parts = parts[:: max(1, len(parts) // WATCHED)]
+        self._range(x, charge)
         for array, rows in zip(self.arrays, parts.chunk(len(self.arrays), 1), strict=True):
-            array.scale_input(max(1.0, float(x.abs().max())))
             array.calibrate(rows)
-        self.first = False
 
     def _count(self, array: Array, x: Tensor) -> None:
-        spikes = int(torch.count_nonzero(x))
+        spikes = int(torch.count_nonzero(x)) if self.accumulate == 1 else round(float(x.square().sum()))
         across = -(-array.outputs // array.columns) * array.devices_per_weight
         array.driven += spikes * across
         self.reads += spikes * array.outputs * array.devices_per_weight
-        self.charge += float((x / array.x_max).square().sum(0).double() @ array.row_conductance().double())
+        self.charge += float((x / self.top).square().sum(0).double() @ array.row_conductance().double())
 
     @property
     def tiles(self) -> int:

@@ -179,6 +179,8 @@ class _Side:
 
     def __init__(self, layers: list[Layer], batch: int) -> None:
         self.layers, self.batch = layers, batch
+        for layer in layers:
+            layer.batch = batch
 
     def __call__(self, x: Tensor) -> Tensor:
         parts = x.unflatten(0, (-1, len(self.layers), self.batch))

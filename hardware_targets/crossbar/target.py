@@ -43,6 +43,7 @@ class Options:
     noise: Literal["exact", "column"] = "exact"
     compensate: bool = False
     convolution: Convolution = "patches"
+    accumulate: int = 1
     calibration: int = 0
     read_volts: float = 0.1
     read_seconds: float = 10e-9
@@ -50,7 +51,14 @@ class Options:
     temperature: float = 300.0
 
     def __post_init__(self) -> None:
-        for name, least in (("rows", 1), ("columns", 1), ("slice_bits", 1), ("calibration", 0), ("slices", 1)):
+        for name, least in (
+            ("rows", 1),
+            ("columns", 1),
+            ("slice_bits", 1),
+            ("accumulate", 1),
+            ("calibration", 0),
+            ("slices", 1),
+        ):
             value = getattr(self, name)
             if not (name == "slices" and value is None) and not _whole(value, least):
                 raise InputError(f"Crossbar.{name}", f"a whole number, at least {least}", repr(value), "choose one")
@@ -95,6 +103,8 @@ class Crossbar:
         noise: law of the read noise, see `Array`.
         compensate: scale every column against the loss in its wires, default False.
         convolution: `"patches"` (default) or `"unrolled"`, see `hardware_targets.crossbar.mapping`.
+        accumulate: time steps whose charge is gathered before the ADC converts it, default 1: fewer conversions, and
+            currents that arrive at the last step of each window. Not within loops.
         calibration: samples of the input on which the ADC ranges are found first; default 0: from the weights.
         read_volts: of a full-scale input, default 0.1 V.
         read_seconds: of a read, default 10 ns; for the energy and latency.
@@ -123,7 +133,7 @@ class Crossbar:
         s = self.options
         there = {
             "levels": (s.slices or 1) > 1, "wires": s.wires is not None, "DAC": s.dac_bits is not None,
-            "ADC": s.adc_bits is not None, "ageing": s.age > 0,
+            "ADC": s.adc_bits is not None, "ageing": s.age > 0, "accumulation": s.accumulate > 1,
         }  # fmt: skip
         return tuple(dict.fromkeys((*self.device.causes, *(name for name, given in there.items() if given))))
 
@@ -154,7 +164,7 @@ class Crossbar:
         changes: dict[str, Any] = {}
         for cause, field, without in (
             ("levels", "slices", 1), ("wires", "wires", None), ("DAC", "dac_bits", None), ("ADC", "adc_bits", None),
-            ("ageing", "age", 0.0),
+            ("ageing", "age", 0.0), ("accumulation", "accumulate", 1),
         ):  # fmt: skip
             if cause not in kept:
                 changes[field] = without
@@ -172,6 +182,7 @@ class Crossbar:
         except NeurospinError as error:
             return [Problem(error.where, error.expected, error.got, error.fix)]
         problems = []
+        looped = {name for group, loop in zip(plan.components, plan.looped, strict=True) if loop for name in group}
         for name, node in plan.nodes.items():
             if isinstance(node, WEIGHTS):
                 weight = np.asarray(node.weight)
@@ -179,6 +190,9 @@ class Crossbar:
                     problems.append(Problem(name, "a matrix (out, in)", f"shape {weight.shape}", "flatten first"))
                 elif not np.isfinite(weight).all():
                     problems.append(Problem(name, "finite weights", "a value that is not", "train again"))
+                elif name in looped and self.options.accumulate > 1:
+                    got = f"one in a loop, with accumulate {self.options.accumulate}"
+                    problems.append(Problem(name, "a node outside loops", got, "accumulate=1"))
                 elif isinstance(node, nir.Conv1d | nir.Conv2d) and self.options.convolution == "unrolled":
                     need = math.prod(_fed(plan, sizes, name)) * math.prod(sizes[name])
                     if need > LARGEST:
@@ -203,6 +217,7 @@ class Crossbar:
                     _fed(plan, sizes, name),
                     lambda w, g=generator: self._array(w, g),
                     self.options.convolution,
+                    self.options.accumulate,
                 )
         if self.options.age:
             for layer in layers.values():
@@ -260,14 +275,21 @@ class Chip:
 
     def calibrate(self, spikes: np.ndarray | Mapping[str, np.ndarray], dt: float) -> None:
         """Range all ADCs on the currents of a sample input `(time, batch, *input)`, as the graph without noise gives it."""
+        self._sized(spikes)
         simulate(self.graph, spikes, dt=dt, operators={name: layer.watched for name, layer in self.layers.items()})
         for layer in self.layers.values():
             layer.calibrate()
 
     def run(self, spikes: np.ndarray | Mapping[str, np.ndarray], dt: float, record: tuple[str, ...] = ()) -> Simulation:
         """Run the graph with the products of the arrays."""
+        self._sized(spikes)
         traced = [name for name in record if isinstance(self.plan.nodes[name], SPIKING)]
         return simulate(self.graph, spikes, dt=dt, record=record, before_reset=traced, operators=self.layers)
+
+    def _sized(self, spikes: np.ndarray | Mapping[str, np.ndarray]) -> None:
+        first = next(iter(spikes.values())) if isinstance(spikes, Mapping) else spikes
+        for layer in self.layers.values():
+            layer.batch = first.shape[1]
 
     def relax(self, seconds: float, temperature: float = 300.0) -> None:
         """Let time pass without writing."""
