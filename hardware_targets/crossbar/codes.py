@@ -18,6 +18,7 @@ from torch import Tensor
 
 from hardware_targets.crossbar.readout import fill
 
+_PRODUCT: Any = getattr(torch, "_int_mm", None)
 LEAST = 2**22
 """Multiplications below which it does not pay."""
 
@@ -25,7 +26,7 @@ LEAST = 2**22
 def available() -> bool:
     """Whether this processor multiplies 8-bit integers fast, and this torch knows how to."""
     known = getattr(torch.cpu, "_is_vnni_supported", None)
-    return hasattr(torch, "_int_mm") and known is not None and bool(known())
+    return _PRODUCT is not None and known is not None and bool(known())
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,8 @@ class Codes:
         samples, out = x.shape[0], self.variance.shape[1]
         codes, squares = torch.empty(x.shape, dtype=torch.int8), torch.empty(x.shape, dtype=torch.int8)
         _encode(x.numpy(), q_in / x_max, q_in, codes.numpy(), squares.numpy())
-        sums = torch._int_mm(codes, self.parts)
-        widths = torch._int_mm(squares, self.variance) if noisy else sums
+        sums = _PRODUCT(codes, self.parts)
+        widths = _PRODUCT(squares, self.variance) if noisy else sums
         got = torch.empty(samples, out)
         scale = np.float32(x_max / q_in)
         wide = np.float32(x_max / np.sqrt(127.0))

@@ -58,7 +58,7 @@ def _rare(u: Any, layer: Any, state: Any) -> Any:
 
 
 @njit(cache=True)
-def normal(out: Any, seed: int) -> None:
+def normal(out: Any, seed: Any) -> None:
     """Fill a one-dimensional array with standard normal deviates."""
     fill(out, np.uint64(seed))
 

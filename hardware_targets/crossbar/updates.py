@@ -22,13 +22,13 @@ from typing import Any
 import numpy as np
 import torch
 from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import extending, njit, types
 from torch import Tensor
 
 from hardware_targets.crossbar.readout import STEP, bits, normal
 from neurospin.errors import InputError
 
+intrinsic: Any = extending.intrinsic
 POOL = 2**20
 SLOTS = 31
 SPARSE = 0.2  # share of inputs with pulses below which they are listed

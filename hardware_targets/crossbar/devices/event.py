@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import extending, njit, types
 
 from hardware_targets.crossbar.readout import STEP, bits, normal
 
+intrinsic: Any = extending.intrinsic
 BLOCK = 1024
 POOL = 2**15
 _FAST = {"contract", "nsz", "nnan", "reassoc"}

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -179,7 +179,8 @@ class BinaryMTJ(PulsedDevice):
     ) -> tuple[State, Ledger] | None:
         hidden = self._gate_law()
         plain = all(t.device.type == "cpu" and not t.requires_grad for t in (*state.values(), *_tensors(pulse)))
-        if temperature != ROOM or hidden is None or not plain:
+        single = all(t.dtype in (torch.float32, torch.bool) for t in state.values())
+        if temperature != ROOM or hidden is None or not plain or not single:
             return None
         shape, gated = state["parallel"].shape, len(hidden) > 0
         flat = {name: t.reshape(-1).contiguous().numpy() for name, t in state.items()}
@@ -194,11 +195,12 @@ class BinaryMTJ(PulsedDevice):
             self.vcma, self.endurance, 0.0 if self.track is None else 1 / self.track, *(hidden or (0.0, 1.0, 0.0, 0.0, 0.0, 0.0)),
         )  # fmt: skip
         scaled = (*law[:10], law[10] * pulse.gate_seconds, law[11] * pulse.gate_seconds, *law[12:])
-        pulses, joules, most, gates, squares, most_gated = event(
-            *(flat[n] for n in ("parallel", "r_p", "tmr", "v_scale", "cycles")), *(flat.get(n, none) for n in names),
-            flat["stuck"].view(np.uint8), volts, gate, scaled, gated, int(torch.randint(2**62, (), generator=generator)),
-            new["parallel"], new["cycles"], new.get("h", none), new.get("gate_cycles", none),
-        )  # fmt: skip
+        given: list[Any] = [flat[name] for name in ("parallel", "r_p", "tmr", "v_scale", "cycles")]
+        given += [flat.get(name, none) for name in names]
+        given += [flat["stuck"].view(np.uint8), volts, gate, scaled, gated]
+        given += [int(torch.randint(2**62, (), generator=generator)), new["parallel"], new["cycles"]]
+        given += [new.get("h", none), new.get("gate_cycles", none)]
+        pulses, joules, most, gates, squares, most_gated = event(*given)
         after = {**state, **{name: torch.from_numpy(values).view(shape) for name, values in new.items()}}
         worn = max(most / self.endurance, most_gated / self._gate_endurance())
         charge = float(self._gate_energy(torch.ones(()))) * squares
