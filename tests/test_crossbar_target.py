@@ -174,7 +174,7 @@ def test_wires_reach_deploy_and_are_a_cause(made):
     small = ns.deploy(
         graph, spikes, "crossbar", device="ideal", adc_bits=None, wires=2.0, rows=8, columns=8, record=["lif1"]
     )
-    gained = ns.deploy(graph, spikes, plain, record=["lif1"], compensate=True)
+    gained = ns.deploy(graph, spikes, plain, record=["lif1"], compensate=True, calibration=8)
     wrong = [int((r.records["lif1"] != truth.records["lif1"]).sum()) for r in (bad, small, gained)]
     assert wrong[0] > 1.5 * wrong[2]
     assert wrong[0] > 2 * wrong[1] > 0
@@ -213,6 +213,7 @@ def test_age_and_temperature_are_switched_as_ageing(made):
         ({"coding": "pairs"}, "did you mean 'pair'"),
         ({"temperature": 0}, "a number > 0"),
         ({"age": -1.0}, ">= 0"),
+        ({"compensate": True}, "samples to calibrate on"),
         ({"adc": 8}, "got 'adc'"),
         ({"slices": 2, "coding": "reference"}, "coding='pair'"),
     ],

@@ -66,9 +66,6 @@ class Array:
             each column, exact when a column's devices fluctuate alike. With a DAC of at most 8 bits, where the processor
             has 8-bit dot products, integer products give both, exactly in law, and `noise` changes nothing.
 
-        compensate: with wires, scale each column's current before its ADC by the gain that brings it nearest to what
-            the devices hold, by least squares; default False.
-
     With wires the noise of a device is scaled by the ratio of effective to programmed conductance, a first-order
     form that overstates the variance where wires dominate.
     """
@@ -89,7 +86,6 @@ class Array:
         x_max: float = 1.0,
         adc_bits: int | None = 8,
         noise: Literal["exact", "column"] = "exact",
-        compensate: bool = False,
     ) -> None:
         if weight.ndim != 2 or not bool(torch.isfinite(weight).all()) or 0 in weight.shape:
             raise InputError(
@@ -109,7 +105,7 @@ class Array:
         self.outputs, self.inputs = weight.shape
         self.slices, self.base = slices, 2**slice_bits
         self.dac_bits, self.x_max, self.adc_bits, self.noise = dac_bits, x_max, adc_bits, noise
-        self.compensate, self.largest = compensate, float(weight.abs().max()) or 1.0
+        self.largest = float(weight.abs().max()) or 1.0
         self.dtype = weight.dtype
         self.conversions, self.saturated, self.refreshes, self.driven = 0, 0, 0, 0
         self.full_scale: Tensor | None = None
@@ -237,7 +233,7 @@ class Array:
         self._rows = torch.zeros(self.inputs)
         for k, pair in enumerate(self.state):
             scale = self._digit(k) / span
-            seen, spread, plain = [], [], []
+            seen, spread = [], []
             for state in pair:
                 g = self.device.conductance(state)
                 self._rows = self._rows + g.sum(1)
@@ -245,14 +241,8 @@ class Array:
                 effective = self._tiled(wired)
                 variance = self._tiled_variance(self.device.read_variance(state), g, effective)
                 seen.append(effective)
-                plain.append(g)
                 spread.append(variance)
             total, variance = (seen[0] - seen[1]) * scale, (spread[0] + spread[1]) * scale**2
-            if self.compensate and self.wiring is not None:
-                held = pad(plain[0] - plain[1], (0, 0, -self.inputs % self.rows, 0)).unflatten(0, (-1, self.rows))
-                size = total.square().sum(1, keepdim=True).clamp(min=1e-300)
-                gain = (held * scale * total).sum(1, keepdim=True) / size
-                total, variance = total * gain, variance * gain.square()
             operators.append(total)
             variances.append(variance)
         self._operator = torch.stack(operators, 1).flatten(0, 1).to(self.dtype).contiguous()

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hardware_targets.crossbar.array import Array
+from hardware_targets.crossbar.compensation import Columns, calibrate_columns
 from hardware_targets.crossbar.devices.pulsed import Ledger
 from neurospin.graph.operators import Operator, operator
 
@@ -113,6 +114,7 @@ class Layer:
         self.arrays = [make(part.flatten(1)) for part in weight.chunk(self.kernel.groups if self.kernel else 1)]
         self.positions, self.reads, self.charge, self.first, self.top = 1, 0, 0.0, True, 1.0
         self.accumulate, self.batch = accumulate, 1
+        self.lines: list[Columns] = []
         self._seen: list[Tensor] = []
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -131,7 +133,10 @@ class Layer:
             for array, piece in zip(self.arrays, pieces[-1], strict=True):
                 self._count(array, piece)
             if not exact:
-                done.append(torch.cat([array(*given) for array, *given in zip(self.arrays, *pieces, strict=True)], 1))
+                sums = [array(*given) for array, *given in zip(self.arrays, *pieces, strict=True)]
+                if self.lines:
+                    sums = [line.gain * y + line.offset for line, y in zip(self.lines, sums, strict=True)]
+                done.append(torch.cat(sums, 1))
         if exact:
             return self.digital(x)
         y = torch.cat(done)
@@ -184,8 +189,8 @@ class Layer:
         self._seen.append(x)
         return self.digital(x)
 
-    def calibrate(self) -> None:
-        """Range the converters on at most 20 000 of the rows of input that were kept."""
+    def calibrate(self, *, compensate: bool = False) -> None:
+        """Range the converters on at most 20 000 of the rows of input that were kept, and fit a line to every column."""
         x = torch.cat(self._seen)
         charge, self._seen = self._accumulated(x)[0], []
         parts = self._planes(charge)
@@ -196,6 +201,10 @@ class Layer:
         self._range(x, charge)
         for array, rows in zip(self.arrays, parts.chunk(len(self.arrays), 1), strict=True):
             array.calibrate(rows)
+            if compensate:
+                booked = array.conversions, array.saturated
+                self.lines.append(calibrate_columns(array, array.weight, rows))
+                array.conversions, array.saturated = booked
 
     def _count(self, array: Array, x: Tensor) -> None:
         spikes = int(torch.count_nonzero(x)) if self.accumulate == 1 else round(float(x.square().sum()))

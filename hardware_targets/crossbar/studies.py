@@ -150,7 +150,7 @@ class _Bench:
             raise TargetError("crossbar", problems[0].limit, problems[0].value, problems[0].fix)
         self.dt, self.seeds = resolve_dt(self.graph, dt), tuple(range(seed, seed + chips))
         self.chips: list[Chip] = [target.prepare(self.graph, s) for s in self.seeds]
-        if target.options.calibration and target.options.adc_bits is not None:
+        if target.options.calibration:
             for chip in self.chips:
                 chip.calibrate(self.x[:, : target.options.calibration], self.dt)
 

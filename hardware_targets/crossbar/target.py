@@ -64,6 +64,8 @@ class Options:
                 raise InputError(f"Crossbar.{name}", f"a whole number, at least {least}", repr(value), "choose one")
         if not isinstance(self.compensate, bool):
             raise InputError("Crossbar.compensate", "true or false", repr(self.compensate), "choose one")
+        if self.compensate and not self.calibration:
+            raise InputError("Crossbar.compensate", "samples to calibrate on", "calibration 0", "give calibration, too")
         for name in ("adc_bits", "dac_bits"):
             value = getattr(self, name)
             if value is not None and not (_whole(value, 2) and value <= 24):
@@ -101,7 +103,8 @@ class Crossbar:
         dac_bits: None (default) for an ideal DAC; spikes need none.
         adc_bits: default 8; None for ideal ones.
         noise: law of the read noise, see `Array`.
-        compensate: scale every column against the loss in its wires, default False.
+        compensate: give every column the line (a digital gain and an offset) that brings it nearest to the wanted sums on the
+            samples of `calibration`, default False; see `hardware_targets.crossbar.compensation`.
         convolution: `"patches"` (default) or `"unrolled"`, see `hardware_targets.crossbar.mapping`.
         accumulate: time steps whose charge is gathered before the ADC converts it, default 1: fewer conversions, and
             currents that arrive at the last step of each window. Not within loops.
@@ -168,6 +171,8 @@ class Crossbar:
         ):  # fmt: skip
             if cause not in kept:
                 changes[field] = without
+        if "wires" not in kept:
+            changes["compensate"] = False
         return _made(self.device.only(kept), replace(s, **changes))
 
     def unavailable(self) -> str:
@@ -234,7 +239,6 @@ class Crossbar:
         return Array(
             weight, self.device, generator, rows=s.rows, columns=s.columns, wiring=s.wires, coding=s.coding,
             slices=slices, slice_bits=bits, dac_bits=s.dac_bits, adc_bits=s.adc_bits, noise=s.noise,
-            compensate=s.compensate,
         )  # fmt: skip
 
     def run(
@@ -249,7 +253,7 @@ class Crossbar:
         """Program the arrays, then run the graph with their products; `seed` fixes everything random."""
         chip = self.prepare(graph, seed)
         given = spikes if isinstance(spikes, Mapping) else {chip.plan.inputs[0]: spikes}
-        if self.options.calibration and self.options.adc_bits is not None:
+        if self.options.calibration:
             chip.calibrate({name: x[:, : self.options.calibration] for name, x in given.items()}, dt)
         wanted = tuple(record)
         result = chip.run(given, dt, wanted)
@@ -278,7 +282,7 @@ class Chip:
         self._sized(spikes)
         simulate(self.graph, spikes, dt=dt, operators={name: layer.watched for name, layer in self.layers.items()})
         for layer in self.layers.values():
-            layer.calibrate()
+            layer.calibrate(compensate=self.target.options.compensate)
 
     def run(self, spikes: np.ndarray | Mapping[str, np.ndarray], dt: float, record: tuple[str, ...] = ()) -> Simulation:
         """Run the graph with the products of the arrays."""
