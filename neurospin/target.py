@@ -18,8 +18,9 @@ from typing import Any, Protocol, runtime_checkable
 import nir
 import numpy as np
 
-from neurospin.errors import GraphError, OutputError, TargetError, unknown_name
+from neurospin.errors import NeurospinError, OutputError, TargetError, unknown_name
 from neurospin.files import write_text
+from neurospin.graph.check import check_metadata
 from neurospin.graph.contract import KEY, check_inputs, check_record, check_units, metadata, ports, resolve_dt
 from neurospin.graph.repair import repaired
 
@@ -289,10 +290,12 @@ def check(graph: nir.NIRGraph, target: str | Target, *, dt: float | None = None)
         about = {**(graph.metadata or {}), KEY: {**metadata(graph), "dt": dt}}
         graph = copy.copy(graph)
         graph.metadata = about
-    try:
-        check_units(graph)
-    except GraphError as error:
-        problems.append(Problem(error.where, error.expected, error.got, error.fix))
+    for test in (check_units, check_metadata):
+        try:
+            test(graph)
+        except NeurospinError as error:
+            problems.append(Problem(error.where, error.expected, error.got, error.fix))
+            return problems
     known = {problem.limit for problem in problems}
     return problems + [problem for problem in target.check(graph) if problem.limit not in known]
 

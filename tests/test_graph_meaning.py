@@ -184,3 +184,60 @@ def test_a_network_of_exact_decays_learns_and_goes_back_as_it_came(tmp_path):
     assert plain.metadata["neurospin"]["scheme"] == "euler"
     np.testing.assert_array_equal(ns.simulate(plain, x).output, ours)
     assert ns.certify(plain, x, "loihi").nodes == ns.certify(back, x, "loihi").nodes
+
+
+WRONG = [
+    ({"dt": "a"}, "dt: expected a positive number of seconds, got 'a'"),
+    ({"dt": True}, "dt: expected a positive number of seconds, got True"),
+    ({"dt": [1e-3]}, "dt: expected a positive number of seconds"),
+    ({"time_unit": "ms"}, "time_unit: expected times in seconds, got times in 'ms'"),
+    ({"scheme": [1]}, r"scheme: expected one of euler, exponential"),
+    ({"reset": "soft"}, "a: reset: expected value or subtract, got 'soft'"),
+    ({"neurons": 3}, "metadata: neurons: expected a mapping for each node by name, got 3"),
+    ({"neurons": {"a": 3}}, "metadata: neurons: expected a mapping"),
+    ({"neurons": {"a": {"refractory": "x"}}}, "a: refractory: expected seconds >= 0, got 'x'"),
+    ({"neurons": {"a": {"refractory": -1.0}}}, "a: refractory: expected seconds >= 0, got -1.0"),
+    ({"neurons": {"a": {"refractory": np.ones(7)}}}, r"a: refractory: expected one number or shape \(6,\)"),
+    ({"neurons": {"a": {"surrogate": {"kind": "X"}}}}, "a: surrogate: expected one of ArcTan"),
+    ({"neurons": {"a": {"surrogate": {"kind": "ArcTan", "zip": 1}}}}, "a: surrogate: expected settings of ArcTan"),
+]
+
+
+@pytest.mark.parametrize(("about", "words"), WRONG, ids=[str(about)[:40] for about, _ in WRONG])
+def test_metadata_that_say_nothing_sensible_are_refused_everywhere(about, words):
+    graph = two(**{"dt": 1e-3, **about})
+    x = spikes(graph)
+    for attempt in (
+        lambda: ns.simulate(graph, x),
+        lambda: ns.from_graph(graph),
+        lambda: ns.deploy(graph, x, "loihi"),
+        lambda: ns.deploy(graph, x, "reference"),
+    ):
+        with pytest.raises(ns.NeurospinError, match=words):
+            attempt()
+    for target in ("loihi", "reference", "crossbar"):
+        (problem,) = ns.check(graph, target)
+        assert str(problem).startswith(words.replace("\\", "")[:30])
+
+
+def test_stored_weights_that_are_no_mapping_are_refused():
+    graph = two(dt=1e-3, weights={"w": 3})
+    with pytest.raises(ns.GraphError, match="metadata: weights: expected a mapping"):
+        ns.from_graph(graph)
+    assert ns.check(graph, "loihi")
+
+
+def test_a_file_in_another_unit_can_be_read_and_converted(tmp_path):
+    graph = two(dt=1e-3)
+    for name in ("a", "b"):
+        for field in ("tau", "tau_mem", "tau_syn"):
+            if hasattr(graph.nodes[name], field):
+                setattr(graph.nodes[name], field, 1000 * getattr(graph.nodes[name], field))
+    x = spikes(graph)
+    for about in ({}, {"time_unit": "ms"}):
+        graph.metadata["neurospin"] = {"dt": 1e-3, **about}
+        ns.write(tmp_path / "g.nir", graph)
+        again = ns.read(tmp_path / "g.nir")
+        with pytest.raises(ns.GraphError, match="time-unit"):
+            ns.simulate(again, x)
+        assert ns.simulate(ns.in_seconds(again, "ms"), x).output.shape == x.shape

@@ -83,7 +83,8 @@ def _recorded(graph: nir.NIRGraph) -> dict[str, quantise.Grid]:
     found: dict[str, quantise.Grid] = {}
     if not isinstance(about, dict) or about.get("target") not in ("loihi", "lava"):
         return found
-    for name, told in (about.get("neurons") or {}).items():
+    entries = about.get("neurons")
+    for name, told in entries.items() if isinstance(entries, dict) else ():
         try:
             scale = np.asarray(told["scale"], np.float64)
             found[name] = quantise.Grid(scale, tuple(int(exponent) for exponent in told["exponents"]))

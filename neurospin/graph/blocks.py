@@ -14,7 +14,6 @@ from neurospin.errors import GraphError
 from neurospin.graph.repair import GraphWarning
 from neurospin.network import Block
 from neurospin.neurons import Neuron, from_nir, nir_names
-from neurospin.surrogate import KINDS, Surrogate
 from neurospin.synapses import (
     AvgPool2d,
     Banks,
@@ -66,7 +65,7 @@ def block_of(
     if isinstance(node, nir.Scale):
         return Scale(size, _full(node.scale, size))
     if isinstance(node, nir.Threshold):
-        return Threshold(size, _full(node.threshold, size), _surrogate(settings))
+        return Threshold(size, _full(node.threshold, size), settings.get("surrogate"))
     if isinstance(node, nir.Delay):
         return Delay(size, _full(node.delay, size))
     if type(node).__name__ in NEURONS:
@@ -81,20 +80,12 @@ def _neuron(node: nir.NIRNode, size: tuple[int, ...], settings: Mapping[str, Any
     names = nir_names(type(node))
     options: dict[str, Any] = {"learn": tuple(name for name in learn if name in names.values())}
     if hasattr(node, "v_threshold"):
-        options |= {"reset": settings.get("reset", "value"), "surrogate": _surrogate(settings)}
+        options |= {"reset": settings.get("reset", "value"), "surrogate": settings.get("surrogate")}
         if "refractory" in settings:
             options["refractory"] = torch.as_tensor(settings["refractory"], dtype=torch.float32)
     if np.shape(node.r) != size:  # type: ignore[union-attr]
         node = type(node)(**{name: _full(getattr(node, name), size).numpy() for name in names})
     return from_nir(node, **options)
-
-
-def _surrogate(settings: Mapping[str, Any]) -> Surrogate | None:
-    told = settings.get("surrogate")
-    if not isinstance(told, Mapping):
-        return told
-    values = dict(told)
-    return KINDS[values.pop("kind")](**values)
 
 
 def _full(value: Any, size: tuple[int, ...]) -> torch.Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 from neurospin.errors import GraphError, unknown_name
 from neurospin.graph.blocks import block_of
 from neurospin.graph.check import shapes
-from neurospin.graph.contract import KEY, metadata, neuron_settings, resolve_dt
+from neurospin.graph.contract import KEY, neuron_settings, resolve_dt, stored_weights
 from neurospin.graph.order import flatten, nest, order
 from neurospin.graph.repair import repaired
 from neurospin.graph.scheme import euler_time, exact_time, scheme_of, with_times
@@ -110,13 +110,12 @@ def from_graph(
     """
     graph = repaired(graph)
     step = resolve_dt(graph, dt)
-    about = metadata(graph)
     scheme = scheme_of(graph)
     plan, sizes = order(graph), shapes(graph)
     ports = {*plan.inputs, *plan.outputs}
     inner, groups = _groups(graph)
     settings = neuron_settings(graph)
-    stored = about.get("weights", {})
+    stored = stored_weights(graph)
     wanted = tuple(learn)
     blocks: dict[str, Block] = {}
     for name, node in plan.nodes.items():

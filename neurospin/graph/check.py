@@ -9,9 +9,10 @@ import nir
 import numpy as np
 
 from neurospin.errors import GraphError
-from neurospin.graph.contract import metadata, ports, resolve_dt
+from neurospin.graph.contract import checked_step, metadata, neuron_settings, ports, stored_weights
 from neurospin.graph.metadata import check_name
 from neurospin.graph.order import STATEFUL, flatten, order
+from neurospin.graph.scheme import scheme_of
 
 FIELDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "Input": (("shape",), ()),
@@ -62,8 +63,9 @@ def validate(graph: nir.NIRGraph) -> None:
         if not ports(graph, kind):
             raise GraphError("graph", f"an {kind.__name__} node", "none", f"add an {kind.__name__}")
     shapes(graph)
+    check_metadata(graph)
     if "dt" in metadata(graph):
-        dt = resolve_dt(graph, None)
+        dt = checked_step(metadata(graph)["dt"])
         for name, node in nodes.items() if metadata(graph).get("scheme", "euler") == "euler" else ():
             for field in sorted(TIMES):
                 value = getattr(node, field, None)
@@ -74,6 +76,20 @@ def validate(graph: nir.NIRGraph) -> None:
                         f"{float(np.min(value)):g} s",
                         "take a smaller dt",
                     )
+
+
+def check_metadata(graph: nir.NIRGraph) -> None:
+    """Refuse metadata of ours that say nothing sensible.
+
+    Raises:
+        GraphError: names the entry.
+        UnknownName: a scheme or a surrogate that is none.
+    """
+    scheme_of(graph)
+    neuron_settings(graph)
+    stored_weights(graph)
+    if "dt" in metadata(graph):
+        checked_step(metadata(graph)["dt"])
 
 
 def _names(graph: nir.NIRGraph, where: str, depth: int = 0) -> None:

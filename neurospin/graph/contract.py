@@ -28,6 +28,8 @@ import numpy as np
 
 from neurospin.errors import GraphError, InputError, unknown_name
 from neurospin.graph.order import SPIKING, STATEFUL, flatten
+from neurospin.surrogate import KINDS as SURROGATES
+from neurospin.surrogate import Surrogate
 
 KEY = "neurospin"
 TIMES = ("tau", "tau_syn", "tau_mem")
@@ -47,15 +49,25 @@ def resolve_dt(graph: nir.NIRGraph, dt: float | None) -> float:
             only make sense in another unit than seconds.
     """
     value = metadata(graph).get("dt") if dt is None else dt
+    step = checked_step(value)
+    check_units(graph, step)
+    return step
+
+
+def checked_step(value: Any) -> float:
+    """A step in seconds, after it is found to be one.
+
+    Raises:
+        GraphError: there is none, or it is not a positive finite number.
+    """
     if value is None:
         raise GraphError("dt", "the step in seconds", "a graph that records none", "give dt (--dt SECONDS)")
     try:
-        step = float(value)
+        step = math.nan if isinstance(value, bool | np.bool_) else float(value)
     except (TypeError, ValueError):
         step = math.nan
     if not (math.isfinite(step) and step > 0):
         raise GraphError("dt", "a positive number of seconds", repr(value), "give dt (--dt SECONDS)")
-    check_units(graph, step)
     return step
 
 
@@ -63,10 +75,14 @@ def check_units(graph: nir.NIRGraph, dt: float | None = None) -> None:
     """Refuse time constants that are all a second or more while the step is at most 10 ms, or is not known.
 
     Raises:
-        GraphError: asks which unit they are in, unless the graph says that they are seconds.
+        GraphError: asks which unit they are in, unless the graph says that they are seconds; or it says another.
     """
+    unit = metadata(graph).get("time_unit")
+    if unit not in (None, "s"):
+        fix = "convert them: graph = neurospin.in_seconds(graph, UNIT) (--time-unit UNIT)"
+        raise GraphError("time_unit", "times in seconds", f"times in {str(unit)[:20]!r}", fix)
     dt = metadata(graph).get("dt") if dt is None else dt
-    if metadata(graph).get("time_unit") == "s" or (isinstance(dt, int | float) and dt > 1e-2):
+    if unit == "s" or (isinstance(dt, int | float) and dt > 1e-2):
         return
     nodes = flatten(graph)[0].items()
     found = {f"{name}.{f}": float(np.min(getattr(node, f))) for name, node in nodes for f in TIMES if hasattr(node, f)}
@@ -82,17 +98,56 @@ def neuron_settings(graph: nir.NIRGraph) -> dict[str, dict[str, Any]]:
     """Reset mode, refractory period and surrogate of every spiking node, as far as the metadata tell.
 
     Raises:
-        GraphError: a reset mode that is none.
+        GraphError: a reset mode, a refractory period or a surrogate that is none.
     """
-    about = metadata(graph)
-    told = about.get("neurons", {})
-    found: dict[str, dict[str, Any]] = {}
+    told, found = _by_name(graph, "neurons"), {}
+    nodes = flatten(graph)[0]
     for name in neurons(graph, spiking=True):
-        own = told.get(name, {}) if isinstance(told, dict) else {}
-        found[name] = {"reset": about.get("reset", "value"), **(own if isinstance(own, dict) else {})}
+        found[name] = {"reset": metadata(graph).get("reset", "value"), **told.get(name, {})}
         if found[name]["reset"] not in ("value", "subtract"):
             raise GraphError(f"{name}: reset", "value or subtract", repr(found[name]["reset"]), "mend the metadata")
+        if "refractory" in found[name]:
+            _refractory(name, found[name]["refractory"], np.shape(nodes[name].v_threshold))  # type: ignore[union-attr]
+        given = found[name].get("surrogate")
+        if isinstance(given, Mapping):
+            found[name]["surrogate"] = _surrogate(name, given)
     return found
+
+
+def stored_weights(graph: nir.NIRGraph) -> dict[str, dict[str, Any]]:
+    """What every synapse stores, by name, as far as the metadata tell.
+
+    Raises:
+        GraphError: an entry that is no mapping.
+    """
+    return _by_name(graph, "weights")
+
+
+def _by_name(graph: nir.NIRGraph, key: str) -> dict[str, dict[str, Any]]:
+    told = metadata(graph).get(key, {})
+    if not isinstance(told, dict) or not all(isinstance(entry, dict) for entry in told.values()):
+        raise GraphError(f"metadata: {key}", "a mapping for each node by name", repr(told)[:40], "mend the metadata")
+    return told
+
+
+def _refractory(name: str, value: Any, shape: tuple[int, ...]) -> None:
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiu" or not np.isfinite(array).all() or (array < 0).any():
+        got = repr(value).replace("\n", " ")[:40]
+        raise GraphError(f"{name}: refractory", "seconds >= 0", got, "mend the metadata")
+    if array.ndim and array.shape != shape:
+        raise GraphError(f"{name}: refractory", f"one number or shape {shape}", f"shape {array.shape}", "mend it")
+
+
+def _surrogate(name: str, told: Mapping[str, Any]) -> Surrogate:
+    values = dict(told)
+    kind = values.pop("kind", None)
+    if kind not in SURROGATES:
+        raise unknown_name(f"{name}: surrogate", str(kind), SURROGATES, "surrogate")
+    try:
+        return SURROGATES[kind](**values)
+    except (TypeError, ValueError) as error:
+        raise GraphError(f"{name}: surrogate", f"settings of {kind}", str(error)[:80], "mend the metadata") from error
 
 
 def ports(graph: nir.NIRGraph, kind: type[nir.NIRNode]) -> dict[str, tuple[int, ...]]:
