@@ -18,10 +18,10 @@ from typing import Any, Protocol, runtime_checkable
 import nir
 import numpy as np
 
-from neurospin.errors import NeurospinError, OutputError, TargetError, unknown_name
+from neurospin.errors import GraphError, NeurospinError, OutputError, TargetError, unknown_name
 from neurospin.files import write_text
 from neurospin.graph.check import check_metadata
-from neurospin.graph.contract import KEY, check_inputs, check_record, check_units, metadata, ports, resolve_dt
+from neurospin.graph.contract import KEY, check_inputs, check_ports, check_record, check_units, metadata, resolve_dt
 from neurospin.graph.repair import repaired
 
 GROUP = "neurospin.targets"
@@ -224,9 +224,11 @@ def get_target(name: str | Target) -> Target:
 
     Raises:
         UnknownName: no package registers that name.
-        TargetError: the target is registered but cannot be used here.
+        TargetError: the target is registered but cannot be used here, or it is no target.
     """
     if not isinstance(name, str):
+        if not isinstance(name, Target):
+            raise TargetError("target", "a name, or an object with name, check and run", repr(name)[:40], "name one")
         return name
     entries = _entries()
     if name not in entries:
@@ -274,7 +276,13 @@ def check(graph: nir.NIRGraph, target: str | Target, *, dt: float | None = None)
     Raises:
         UnknownName: no package registers that name.
     """
-    graph = repaired(graph) if isinstance(graph, nir.NIRGraph) else graph
+    if not isinstance(graph, nir.NIRGraph):
+        fix = "read the file first: neurospin.read(PATH)" if isinstance(graph, str | Path) else "give a graph"
+        return [Problem("graph", "a nir.NIRGraph", type(graph).__name__, fix)]
+    try:
+        graph = repaired(graph)
+    except GraphError as error:
+        return [Problem(error.where, error.expected, error.got, error.fix)]
     if isinstance(target, str):
         entries = _entries()
         if target not in entries:
@@ -283,19 +291,18 @@ def check(graph: nir.NIRGraph, target: str | Target, *, dt: float | None = None)
         if found is None:
             return [Problem("", "a target that loads", reason, "reinstall the package that registers it")]
         target = found
-    if not isinstance(graph, nir.NIRGraph):
-        return target.check(graph)
     problems = [] if isinstance(target, SeveralPorts) else _ports(graph)
     if dt is not None:
         about = {**(graph.metadata or {}), KEY: {**metadata(graph), "dt": dt}}
         graph = copy.copy(graph)
         graph.metadata = about
-    for test in (check_units, check_metadata):
+    for test in (check_ports, check_units, check_metadata):
         try:
             test(graph)
         except NeurospinError as error:
-            problems.append(Problem(error.where, error.expected, error.got, error.fix))
-            return problems
+            return [*problems, Problem(error.where, error.expected, error.got, error.fix)]
+        except (AttributeError, LookupError, TypeError, ValueError):
+            break  # a malformed graph: the target says why
     known = {problem.limit for problem in problems}
     return problems + [problem for problem in target.check(graph) if problem.limit not in known]
 
@@ -304,7 +311,7 @@ def _ports(graph: nir.NIRGraph) -> list[Problem]:
     """What a target that knows one input and one output says of a graph with more."""
     problems = []
     for kind in (nir.Input, nir.Output):
-        names = ports(graph, kind)
+        names = [name for name, node in graph.nodes.items() if isinstance(node, kind)]
         if len(names) > 1:
             fix = 'split the graph, or run it on "reference"'
             problems.append(Problem("", f"one {kind.__name__}", f"{len(names)}: {', '.join(names)}", fix))

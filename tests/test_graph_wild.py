@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import neurospin as ns
+from neurospin.target import get_target
 from tests.frontends_tools import quiet
 from tests.oracle import Oracle
 from tests.test_graph_build import same
@@ -168,18 +169,19 @@ def through_everything(path, dt, runs_on, spikes=None, steps=40):
         if problems:
             assert all(problem.fix and problem.limit for problem in problems)
             continue
-        report = ns.deploy(trained, x, target)
+        # the noise of a crossbar has tests of its own
+        report = ns.deploy(trained, x, target if target != "crossbar" else get_target(target).only([]))
         assert report.spikes.shape == after.shape
         if target == "reference":
             np.testing.assert_array_equal(report.spikes, after)
         else:
             late = report.latency_steps
-            assert np.mean(report.spikes[late:] != after[: steps - late]) < 0.2
+            assert np.mean(report.spikes[late:] != after[: steps - late]) < (0.2 if target == "loihi" else 0.02)
     return graph
 
 
 EVERY = ("reference", "loihi", "crossbar")
-CNN = ("reference", "loihi")
+CNN = ("reference", "loihi", "crossbar")
 MADE = {
     "braille nested": (braille, DT, EVERY),
     "braille flat": (lambda: braille(nested=False, hidden=40), DT, EVERY),

@@ -11,6 +11,7 @@ import torch
 import neurospin as ns
 from hardware_targets.cases import CASES
 from hardware_targets.reference import Reference
+from neurospin.target import Report, adjusted
 from tests.oracle import Oracle
 from tests.test_cli import call, refused
 
@@ -135,3 +136,34 @@ def test_the_command_line_answers_which_unit_it_is(tmp_path):
     plain = ns.deploy(ns.read(tmp_path / "s.nir"), CASES["LIF"].spikes(20, 3), "loihi")
     with np.load(tmp_path / "o.npz") as file:
         np.testing.assert_array_equal(file["spikes"], plain.spikes)
+
+
+def test_what_is_no_graph_no_target_and_no_unit_is_told(tmp_path):
+    for graph, word in ((tmp_path / "g.nir", "neurospin.read"), ("g.nir", "neurospin.read"), (None, "give a graph")):
+        (problem,) = ns.check(graph, "loihi")
+        assert problem.limit == "a nir.NIRGraph" and word in problem.fix
+    with pytest.raises(ns.GraphError, match=r"expected a nir.NIRGraph, got str. Fix: read the file first"):
+        ns.in_seconds("g.nir", "ms")
+    with pytest.raises(ns.UnknownName, match="expected one of ms, s, steps, us, got 'None'"):
+        ns.in_seconds(ports(), None)
+    for target in (5, ["loihi"]):
+        with pytest.raises(ns.TargetError, match="expected a name, or an object with name, check and run"):
+            ns.deploy(ports(), X, target)
+
+
+def test_a_third_party_s_target_needs_no_more_than_its_protocol():
+    class Mine:
+        name = "mine"
+
+        def check(self, graph):
+            return []
+
+        def run(self, graph, spikes, *, dt, seed=0, record=()):
+            return Report(np.asarray(spikes))
+
+    case = CASES["LIF"]
+    assert ns.deploy(case.make(), {"input": case.spikes(5, 2)}, Mine()).spikes.shape == (5, 2, 8)
+    with pytest.raises(ns.TargetError, match=r"mine: graph: expected one Input, got 2: left, right \(and 1 more"):
+        ns.deploy(ports(), X, Mine())
+    with pytest.raises(ns.TargetError, match="expected a target with settings"):
+        adjusted(Mine(), {"scheme": "euler"})

@@ -40,6 +40,7 @@ NUMBERS = {"weight", "bias", "scale", "delay", "threshold", "r", "v_threshold", 
 TIMES = {"tau", "tau_syn", "tau_mem"}
 NEURONS = ("I", "IF", "LI", "LIF", "CubaLI", "CubaLIF")
 LARGEST = 2**28  # values that a node may give in one step
+DEPTH = 32  # graphs in one another
 
 
 def validate(graph: nir.NIRGraph) -> None:
@@ -78,6 +79,55 @@ def validate(graph: nir.NIRGraph) -> None:
                     )
 
 
+def well_formed(graph: nir.NIRGraph, where: str = "graph", depth: int = 0) -> None:
+    """Refuse what is no graph at all: nodes that are none, edges that are no pairs, fields without numbers.
+
+    It looks at types and shapes only, which `simulate` and all others rely on; `validate` looks at values, too.
+
+    Raises:
+        GraphError: names the node and the field.
+    """
+    if depth > DEPTH:
+        raise GraphError(where[:80], f"at most {DEPTH} graphs in one another", "more", "flatten the graph")
+    parts = (("nodes", dict, graph.nodes), ("edges", list, graph.edges), ("metadata", dict, graph.metadata or {}))
+    for field, kind, value in parts:
+        if not isinstance(value, kind):
+            raise GraphError(f"{where}.{field}", f"a {kind.__name__}", type(value).__name__, "build the graph anew")
+    for edge in graph.edges:
+        if not isinstance(edge, tuple | list) or len(edge) != 2:
+            raise GraphError(f"{where}.edges", "pairs of node names", ascii(edge)[:40], "build the graph anew")
+        for end in edge:
+            if end not in graph.nodes:
+                what = f"edge {' -> '.join(map(str, edge))}"
+                raise GraphError(what, "two nodes of the graph", f"no node {end!r}", "remove the edge")
+    for name, node in graph.nodes.items():
+        if not isinstance(node, nir.NIRNode):
+            raise GraphError(f"node {ascii(name)[:60]}", "a node of nir", type(node).__name__, "replace the node")
+        if isinstance(node, nir.NIRGraph):
+            well_formed(node, f"{where}.{ascii(name)[1:-1]}"[:80], depth + 1)
+            continue
+        required, optional = FIELDS.get(type(node).__name__, ((), ()))
+        for field in (f for f in (*required, *optional) if f in NUMBERS | TIMES):
+            value = getattr(node, field, None)
+            if value is None and field in optional:
+                continue
+            array = np.asarray(value)
+            if array.dtype.kind not in "fiu":
+                got = "none" if value is None else f"dtype {array.dtype}"
+                raise GraphError(f"{name}.{field}", "real numbers", got, "convert to float32")
+        if isinstance(node, STATEFUL):
+            _one_shape(str(name), node)
+
+
+def _one_shape(name: str, node: nir.NIRNode) -> None:
+    required, optional = FIELDS[type(node).__name__]
+    shape = np.shape(next(getattr(node, f) for f in required))
+    for field in (*required, *optional):
+        value = getattr(node, field, None)
+        if value is not None and np.shape(value) != shape:
+            raise GraphError(f"{name}.{field}", f"shape {shape}", f"shape {np.shape(value)}", "match the shapes")
+
+
 def check_metadata(graph: nir.NIRGraph) -> None:
     """Refuse metadata of ours that say nothing sensible.
 
@@ -94,8 +144,8 @@ def check_metadata(graph: nir.NIRGraph) -> None:
 
 def _names(graph: nir.NIRGraph, where: str, depth: int = 0) -> None:
     """Refuse names that no file can hold, and edges between nodes that are not there."""
-    if depth > 32:
-        raise GraphError(where[:80], "at most 32 graphs in one another", "more", "flatten the graph")
+    if depth > DEPTH:
+        raise GraphError(where[:80], f"at most {DEPTH} graphs in one another", "more", "flatten the graph")
     for name, node in graph.nodes.items():
         check_name(name, f"{where}: name of a node")
         if isinstance(node, nir.NIRGraph):
@@ -123,11 +173,7 @@ def _node(name: str, node: nir.NIRNode) -> None:
     if isinstance(node, nir.Input | nir.Output) and own_shape(node):
         _whole(f"{name}.shape", own_shape(node))
     if isinstance(node, STATEFUL):
-        shape = np.shape(next(getattr(node, f) for f in required))
-        for field in (*required, *optional):
-            value = getattr(node, field, None)
-            if value is not None and np.shape(value) != shape:
-                raise GraphError(f"{name}.{field}", f"shape {shape}", f"shape {np.shape(value)}", "match the shapes")
+        _one_shape(name, node)
     threshold, reset = getattr(node, "v_threshold", None), getattr(node, "v_reset", None)
     if threshold is not None:
         floor = np.zeros_like(threshold) if reset is None else reset

@@ -151,14 +151,27 @@ def _surrogate(name: str, told: Mapping[str, Any]) -> Surrogate:
 
 
 def ports(graph: nir.NIRGraph, kind: type[nir.NIRNode]) -> dict[str, tuple[int, ...]]:
-    """Name and shape of the graph's inputs (`nir.Input`) or outputs (`nir.Output`)."""
+    """Name and shape of the graph's inputs (`nir.Input`) or outputs (`nir.Output`).
+
+    Raises:
+        GraphError: one has no shape.
+    """
     field = "input_type" if kind is nir.Input else "output_type"
     key = "input" if kind is nir.Input else "output"
-    return {
-        name: tuple(int(n) for n in np.atleast_1d(getattr(node, field)[key]))
-        for name, node in graph.nodes.items()
-        if isinstance(node, kind)
-    }
+    found = {name: getattr(node, field)[key] for name, node in graph.nodes.items() if isinstance(node, kind)}
+    for name, shape in found.items():
+        if shape is None:
+            raise GraphError(f"node {name}", "a shape", "none", "give the port its shape")
+    return {name: tuple(int(n) for n in np.atleast_1d(shape)) for name, shape in found.items()}
+
+
+def check_ports(graph: nir.NIRGraph) -> None:
+    """Refuse a graph whose inputs or outputs have no shape.
+
+    Raises:
+        GraphError: names the port.
+    """
+    ports(graph, nir.Input), ports(graph, nir.Output)
 
 
 def input_shape(graph: nir.NIRGraph) -> tuple[int, ...]:

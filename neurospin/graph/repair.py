@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from neurospin.errors import GraphError
-from neurospin.graph.check import FIELDS, NEURONS, NUMBERS, TIMES, own_shape, shape_of
+from neurospin.graph.check import FIELDS, NEURONS, NUMBERS, TIMES, own_shape, shape_of, well_formed
 from neurospin.graph.order import flatten, order
 
 
@@ -103,21 +103,21 @@ def repaired(graph: nir.NIRGraph) -> nir.NIRGraph:
     Tensors of torch, which some exporters leave in their nodes, become arrays without a word.
 
     Raises:
-        GraphError: it is no graph.
+        GraphError: it is no graph, or not well formed.
     """
     if not isinstance(graph, nir.NIRGraph):
         fix = "read the file first: neurospin.read(PATH)" if isinstance(graph, str | os.PathLike) else "give a graph"
         raise GraphError("graph", "a nir.NIRGraph", type(graph).__name__, fix)
     repairs: list[str] = []
+    plain = graph
     try:
         result = _apart(graph)
-        plain = result if _untensored(result) else graph
-    except AttributeError:
-        return graph  # the check says why
-    try:
+        plain = _apart(result) if _untensored(result) else graph
         repair(result, repairs)
-    except (GraphError, AttributeError, LookupError, TypeError, ValueError):
+    except (GraphError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
+        well_formed(plain)
         return plain  # the check says why
+    well_formed(result)
     if not repairs:
         return plain
     warnings.warn(f"graph: {'; '.join(repairs)}", GraphWarning, stacklevel=3)
@@ -140,7 +140,8 @@ def _untensored(graph: nir.NIRGraph) -> bool:
             continue
         for field, value in list(vars(node).items()):
             if isinstance(value, torch.Tensor):
-                setattr(node, field, value.detach().cpu().numpy())
+                plain = value.detach().cpu()
+                setattr(node, field, (plain.float() if plain.dtype == torch.bfloat16 else plain).numpy())
                 found = True
     return found
 

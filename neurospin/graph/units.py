@@ -32,12 +32,13 @@ def in_seconds(graph: nir.NIRGraph, time_unit: str, dt: float | None = None) -> 
         GraphError: steps without a step.
     """
     if time_unit not in (*UNITS, "steps"):
-        raise unknown_name("time_unit", time_unit, (*UNITS, "steps"), "unit")
+        raise unknown_name("time_unit", str(time_unit), (*UNITS, "steps"), "unit")
+    graph = repaired(graph)
     step = metadata(graph).get("dt") if dt is None else dt
     if time_unit == "steps" and step is None:
         raise GraphError("dt", "the step in seconds", "none", "give dt")
     unit = float(step) if time_unit == "steps" and step is not None else UNITS[time_unit]
-    result = copy.deepcopy(repaired(graph))
+    result = copy.deepcopy(graph)
     for node in flatten(result)[0].values() if unit != 1 else ():
         for field in (*TIMES, "delay"):
             if hasattr(node, field):
