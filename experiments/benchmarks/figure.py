@@ -47,11 +47,15 @@ def _ends(ax, lines: dict[str, tuple[list[int], list[float]]]) -> None:
     import math
 
     ends = sorted((ys[-1], name) for name, (xs, ys) in lines.items())
-    last, gap = -math.inf, 0.085 * math.log10(ax.get_ylim()[1] / ax.get_ylim()[0])
-    for y, name in ends:
-        last = max(math.log10(y), last + gap)
+    bottom, top = (math.log10(limit) for limit in ax.get_ylim())
+    gap, places = 0.085 * (top - bottom), []
+    for y, _ in ends:
+        places.append(max(math.log10(y), places[-1] + gap if places else -math.inf))
+    for k in reversed(range(len(places))):  # and down again, where that went beyond the axis
+        places[k] = min(places[k], places[k + 1] - gap if k + 1 < len(places) else top)
+    for place, (_, name) in zip(places, ends, strict=True):
         ax.annotate(
-            name, (1.02, 10**last), xycoords=("axes fraction", "data"), color=COLOURS[name], fontsize=7.5, va="center",
+            name, (1.02, 10**place), xycoords=("axes fraction", "data"), color=COLOURS[name], fontsize=7.5, va="center",
             fontweight="bold" if name.startswith("ours") else "normal",
         )  # fmt: skip
 

@@ -29,7 +29,6 @@ FULL = [
     Work("recurrent", 100, 16, 512),
     Work("conv", 40, 16, 2048),
     Work("training step", 10, 100, 200),
-    Work("dense input", 500, 16, 512),
     Work("dense input", 500, 16, 1024),
 ]
 QUICK = [
