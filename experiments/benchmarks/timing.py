@@ -52,8 +52,8 @@ def interleaved(
     """Time every call; each is warmed up and repeated until a measurement lasts `lasts` seconds."""
     repeats, turns, samples = {}, {}, {name: [] for name in calls}
     for name, call in calls.items():
+        once(call, 1, device)  # it may import and compile
         took = once(call, 1, device)[1]
-        took = once(call, 1, device)[1] if took < LONG else took
         took = once(call, 10, device)[1] if took < lasts / 5 else took  # the first calls of a short one are slow
         repeats[name] = max(1, round(lasts / max(took, 1e-6)))
         turns[name] = rounds if took < LONG else min(rounds, 3)
