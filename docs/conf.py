@@ -62,4 +62,5 @@ html_theme_options = {
     "dark_css_variables": {"color-brand-primary": "#56b4e9", "color-brand-content": "#56b4e9"},
 }
 copybutton_exclude = ".linenos, .output"
-suppress_warnings = ["myst.header"]  # pages of lists may start below a second heading
+# tables that experiments write have many first headings, and are linked instead of listed at the side
+suppress_warnings = ["myst.header", "toc.not_included"]

@@ -49,6 +49,12 @@ def test_links_inside_lead_somewhere(built):
                 assert f'id="{anchor}"' in place.read_text(), (page.relative_to(built), link)
 
 
+def test_every_page_of_docs_is_at_the_side(built):
+    side = (built / "docs/index.html").read_text().split('class="sidebar-tree"')[1].split("</aside>")[0]
+    for page in [p for p in (ROOT / "docs").rglob("*.md") if "_build" not in p.parts and p.name != "index.md"]:
+        assert f'href="{page.relative_to(ROOT / "docs").with_suffix(".html")}"' in side, page
+
+
 def test_every_public_name_is_in_the_reference(built):
     import neurospin as ns
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+OURS = ("neurospin", "hardware_targets")
 TOP = {  # of the names of `neurospin`, by the module that they come from
     "Networks": ("network", "weights", "encode", "types"),
     "Neurons and surrogates": ("neurons", "surrogate"),
@@ -38,15 +39,15 @@ PAGES: dict[str, tuple[str, ...]] = {
 
 
 def names(module: str) -> list[str]:
-    """Public classes and functions of a module, in the order of the file; those it imports on purpose, too."""
+    """Public classes and functions of a module, in the order of the file; those that it gives on (`x as x`), too."""
     place = ROOT / module.replace(".", "/")
     stub = place / "__init__.pyi"
     file = stub if stub.is_file() else place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
     found = []
     listed: list[str] = []
     for node in ast.parse(file.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.ImportFrom) and node.module and node.module != "__future__":
-            found += [alias.asname for alias in node.names if alias.asname and not alias.asname.startswith("_")]
+        if isinstance(node, ast.ImportFrom) and (node.level or str(node.module).startswith(OURS)):
+            found += [alias.name for alias in node.names if alias.name == alias.asname and alias.name[0] != "_"]
         elif isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
             found.append(node.name)
         elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
