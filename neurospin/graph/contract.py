@@ -171,7 +171,8 @@ def check_ports(graph: nir.NIRGraph) -> None:
     Raises:
         GraphError: names the port.
     """
-    ports(graph, nir.Input), ports(graph, nir.Output)
+    for kind in (nir.Input, nir.Output):
+        ports(graph, kind)
 
 
 def input_shape(graph: nir.NIRGraph) -> tuple[int, ...]:
