@@ -46,7 +46,7 @@ def names(module: str) -> list[str]:
     found = []
     listed: list[str] = []
     for node in ast.parse(file.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.ImportFrom) and (node.level or str(node.module).startswith(OURS)):
+        if isinstance(node, ast.ImportFrom) and node.module and (node.level or node.module.startswith(OURS)):
             found += [alias.name for alias in node.names if alias.name == alias.asname and alias.name[0] != "_"]
         elif isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
             found.append(node.name)
