@@ -14,6 +14,8 @@ sys.path.insert(0, str(ROOT / "docs" / "extensions"))
 import blocks  # noqa: E402
 import reference  # noqa: E402
 
+pytestmark = pytest.mark.xdist_group("docs")  # what the tests share is made once
+
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):

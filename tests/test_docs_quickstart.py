@@ -15,6 +15,7 @@ sys.path.insert(0, str(ROOT / "docs" / "extensions"))
 from blocks import blocks, run  # noqa: E402
 
 PAGE = (ROOT / "docs" / "quickstart.md").read_text()
+pytestmark = pytest.mark.xdist_group("quickstart")  # what the tests share is made once
 
 
 @pytest.fixture(scope="module")

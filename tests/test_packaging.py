@@ -20,6 +20,7 @@ import neurospin as ns
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+pytestmark = pytest.mark.xdist_group("packaging")  # what the tests share is made once
 
 
 def build(source, kind, place):
