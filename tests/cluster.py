@@ -97,6 +97,7 @@ class Cluster:
                 daemon.wait(5)
             except subprocess.TimeoutExpired:
                 daemon.kill()
+                daemon.wait()
 
     def _daemon(self, name, *words):
         with (self.folder / f"{name}.out").open("w") as log:

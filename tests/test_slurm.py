@@ -28,7 +28,7 @@ def cluster(tmp_path):
 
 
 def test_all_cells_are_done_after_a_killed_and_a_requeued_job(cluster, tmp_path):
-    (tmp_path / "e.yaml").write_text(yaml.safe_dump({**BASE, "training": {"epochs": 60, "batch_size": 300}}))
+    (tmp_path / "e.yaml").write_text(yaml.safe_dump({**BASE, "training": {"epochs": 600, "batch_size": 300}}))
     sweep = {
         "name": "s", "experiment": "e.yaml", "grid": {"training.lr": [1e-3, 1e-2, 1e-1]}, "retries": 1,
         "slurm": {"timeout_min": 30, "array_parallelism": 2},
@@ -51,22 +51,22 @@ def test_all_cells_are_done_after_a_killed_and_a_requeued_job(cluster, tmp_path)
     folder = tmp_path / "sweeps" / "s"
     going = subprocess.Popen(words, text=True, **command)
     try:
-        begun = wait_for(lambda: [p.parent for p in folder.glob("cells/*/metrics.jsonl")][:2], 2)
-        jobs = {
-            row["cell"]: row["job"] for row in map(json.loads, (folder / "slurm/jobs.jsonl").read_text().splitlines())
-        }
-        killed, requeued = (jobs[place.name] for place in begun)
+        first = wait_for(lambda: begun(folder))  # at once: a job that is done cannot be killed
+        killed = jobs_of(folder)[first]
         cluster.call("scancel", "--signal=KILL", "--full", killed)
+        requeued = jobs_of(folder)[wait_for(lambda: begun(folder) - {first})]
         cluster.call("scancel", "--signal=USR2", requeued)
         told, _ = going.communicate(timeout=400)
     finally:
         going.kill()
+        going.communicate()
     assert going.returncode == 0 and "3 cells done, 0 were done before, 0 failed" in told, told
     assert f"job {killed}: it was killed; tried again" in told
     log = (folder / "slurm" / f"{requeued}_0_log.err").read_text() + (
         folder / "slurm" / f"{requeued}_0_log.out"
     ).read_text()
     assert f"Requeued job {requeued}" in log
+    jobs = jobs_of(folder)
     rows = [json.loads(line)["cell"] for line in (folder / "slurm/jobs.jsonl").read_text().splitlines()]
     assert sorted(rows.count(name) for name in jobs) == [1, 1, 2]  # only the killed one was submitted again
     again = subprocess.run(words, text=True, timeout=120, **command)
@@ -74,10 +74,19 @@ def test_all_cells_are_done_after_a_killed_and_a_requeued_job(cluster, tmp_path)
     assert len((folder / "slurm/jobs.jsonl").read_text().splitlines()) == 4
 
 
-def wait_for(found, count, seconds=240):
+def jobs_of(folder):
+    return {row["cell"]: row["job"] for row in map(json.loads, (folder / "slurm/jobs.jsonl").read_text().splitlines())}
+
+
+def begun(folder):
+    """Cells that have told of an epoch."""
+    return {path.parent.name for path in folder.glob("cells/*/metrics.jsonl")}
+
+
+def wait_for(found, seconds=240):
     end = time.time() + seconds
     while time.time() < end:
-        if len(got := found()) >= count:
-            return got
-        time.sleep(0.1)
+        if got := found():
+            return min(got)
+        time.sleep(0.05)
     raise AssertionError("no job began")
