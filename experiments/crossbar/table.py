@@ -13,10 +13,10 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from scipy.stats import t as student
 
 import neurospin as ns
 from hardware_targets.crossbar.insitu import years
+from neurospin.continual.comparison import half_interval
 from neurospin.files import replacing
 
 matplotlib.use("Agg")
@@ -45,13 +45,7 @@ def by_seed(rows: Iterable[Row], value: str = "average", **wanted: str) -> dict[
 def told(values: Iterable[float]) -> str:
     """Mean ± half a confidence interval."""
     x = np.array(list(values))
-    return f"{x.mean():.1f} ± {half(x):.1f}" if len(x) > 1 else f"{x.mean():.1f}"
-
-
-def half(values: np.ndarray) -> float:
-    """Half of the 95 % confidence interval of a mean."""
-    x = np.asarray(values)
-    return float(student.ppf(0.975, len(x) - 1) * x.std(ddof=1) / len(x) ** 0.5) if len(x) > 1 else 0.0
+    return f"{x.mean():.1f} ± {half_interval(x):.1f}" if len(x) > 1 else f"{x.mean():.1f}"
 
 
 def difference(a: dict[int, float], b: dict[int, float]) -> str:
@@ -197,7 +191,7 @@ def bars() -> None:
             values = np.array(list(by_seed(rows, scale=scale, learner=name).values()))
             if not len(values):
                 continue
-            axis.bar(at, values.mean(), color=color, alpha=0.55, yerr=half(values), capsize=4)
+            axis.bar(at, values.mean(), color=color, alpha=0.55, yerr=half_interval(values), capsize=4)
             axis.plot(at + np.linspace(-0.15, 0.15, len(values)), values, "o", color=color, ms=4)
         axis.set_xticks(range(3), ["software\nrule", "magneto-\nionic", "plain\njunction"])
         axis.set_title(scale, fontsize=10)
@@ -231,7 +225,7 @@ def curves() -> None:
         for number, (name, points) in enumerate(lines.items()):
             values = [np.array(points[one]) for one in x]
             style = {"color": (GREEN, "#CC79A7")[number], "marker": "os"[number], "capsize": 3, "label": name}
-            axis.errorbar(range(len(x)), [v.mean() for v in values], [half(v) for v in values], **style)
+            axis.errorbar(range(len(x)), [v.mean() for v in values], [half_interval(v) for v in values], **style)
         for name, color, text in (
             (SOFT, BLUE, "software rule"),
             (PLAIN, ORANGE, "plain junction"),
@@ -262,7 +256,7 @@ def wired() -> None:
     sides = sorted({int(row["side"]) for row in rows})
     for cure, (color, line) in styles.items():
         values = [np.array(list(by_seed(rows, "accuracy", side=str(side), cure=cure).values())) for side in sides]
-        axis.errorbar(sides, [v.mean() for v in values], [half(v) for v in values], color=color, ls=line, capsize=3, marker="o", ms=4, label=cure)  # fmt: skip
+        axis.errorbar(sides, [v.mean() for v in values], [half_interval(v) for v in values], color=color, ls=line, capsize=3, marker="o", ms=4, label=cure)  # fmt: skip
     axis.set_xscale("log", base=2)
     axis.set_xticks(sides, [str(side) for side in sides])
     axis.set(xlabel="lines of a tile (2.5 Ω per segment)", ylabel="digits decided rightly (%)", ylim=(0, 100))

@@ -13,17 +13,16 @@ from typing import Any
 
 import numpy as np
 import yaml
-from scipy.stats import t as student
 
 from experiments.continual.run import cpu_seconds
-from neurospin.continual.metrics import plasticity_loss
+from neurospin.continual.comparison import half_interval
 from neurospin.files import write_text
 from neurospin.plasticity import RULES
 from neurospin.runs.results import read_results
 
 HERE = Path(__file__).parent
 KEYS = (
-    "average_accuracy", "window_accuracy", "learning_accuracy", "backward_transfer",
+    "average_accuracy", "window_accuracy", "learning_accuracy", "forgetting", "plasticity_loss",
     "bits_per_synapse", "parameters", "private_parameters_per_task",
 )  # fmt: skip
 HEAD = (
@@ -35,7 +34,7 @@ HEAD = (
 def gather(folders: list[Path]) -> dict[str, dict[str, Any]]:
     """By `experiment/learner`: the rule, the seeds, and every number by seed; runs that are not finished are left out."""
     found: dict[str, dict[str, Any]] = defaultdict(
-        lambda: {"seeds": [], "cpu_seconds": [], "plasticity_loss": [], **{key: [] for key in KEYS}}
+        lambda: {"seeds": [], "cpu_seconds": [], **{key: [] for key in KEYS}}
     )
     for folder in sorted(folders):
         if not (folder / "results.json").is_file():
@@ -50,8 +49,6 @@ def gather(folders: list[Path]) -> dict[str, dict[str, Any]]:
             row["scenario"] = results["stream"]["scenario"]
             row["seeds"].append(results["seed"])
             row["cpu_seconds"].append(round(cpu_seconds(folder) / len(results["learners"]), 1))
-            matrix = np.array(learner["accuracy_matrix"], dtype=float)
-            row["plasticity_loss"].append(plasticity_loss(matrix, max(1, min(5, len(matrix) // 2))))
             for key in KEYS:
                 row[key].append(learner[key])
     return dict(found)
@@ -68,8 +65,7 @@ def spread(values: list[float]) -> str:
     x = 100 * np.asarray(values, dtype=float)
     if len(x) < 2:
         return f"{x.mean():.2f}"
-    half = student.ppf(0.975, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x))
-    return f"{x.mean():.2f} ± {half:.2f}"
+    return f"{x.mean():.2f} ± {half_interval(x):.2f}"
 
 
 def table(rows: dict[str, dict[str, Any]], beside: dict[str, dict[str, Any]]) -> str:

@@ -1,4 +1,4 @@
-"""Two learners over the same seeds: what one gains over the other, and how sure that is."""
+"""Learners over seeds: how sure a mean is, and what one gains over another on the same seeds."""
 
 from __future__ import annotations
 
@@ -22,6 +22,14 @@ class Paired:
     seeds: int
 
 
+def half_interval(values: Sequence[float] | np.ndarray, confidence: float = 0.95) -> float:
+    """Half the confidence interval of the mean of `values (seeds,)` by Student's t; NaN for fewer than two."""
+    x = np.asarray(values, dtype=np.float64)
+    if len(x) < 2:
+        return float("nan")
+    return float(student.ppf(0.5 + confidence / 2, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x)))
+
+
 def paired(first: Sequence[float], second: Sequence[float], confidence: float = 0.95) -> Paired:
     """`first − second`, seed by seed, by Student's t over the differences.
 
@@ -36,6 +44,6 @@ def paired(first: Sequence[float], second: Sequence[float], confidence: float = 
         raise InputError("paired.confidence", "a number between 0 and 1", str(confidence), "for example 0.95")
     differences = a - b
     mean, error = float(differences.mean()), float(differences.std(ddof=1) / np.sqrt(len(a)))
-    half = float(student.ppf(0.5 + confidence / 2, len(a) - 1)) * error
+    half = half_interval(differences, confidence)
     p = float(2 * student.sf(abs(mean) / error, len(a) - 1)) if error else float(mean == 0)
     return Paired(mean, mean - half, mean + half, p, len(a))

@@ -9,9 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.table import Table
-from scipy.stats import t as student
 
-from neurospin.continual.comparison import Paired
+from neurospin.continual.comparison import Paired, half_interval
 from neurospin.report.console import print_table
 from neurospin.report.plots import COLOURS, STYLE
 
@@ -88,7 +87,9 @@ def comparison_figure(
     for number, (label, y) in enumerate(zip(labels, places, strict=True)):
         values, colour = 100 * np.array(list(arms[label].values())), COLOURS[number % len(COLOURS)]
         dots.scatter(values, np.full(len(values), y), s=14, color=colour, alpha=0.6, linewidths=0, zorder=2)
-        dots.errorbar(values.mean(), y, xerr=_half(values), color=colour, fmt="|", markersize=11, capsize=3, zorder=3)
+        dots.errorbar(
+            values.mean(), y, xerr=half_interval(values), color=colour, fmt="|", markersize=11, capsize=3, zorder=3
+        )
     dots.set_yticks(places, labels)
     dots.set_xlabel("accuracy on all tasks at the end (%)")
     dots.set_title("dots: seeds; bars: mean and 95 % interval")
@@ -115,9 +116,3 @@ def comparison_figure(
     course.set_ylabel("accuracy on them (%)")
     course.set_title("mean over seeds")
     return figure, (dots, forest, course)
-
-
-def _half(values: np.ndarray) -> float | None:
-    """Half the 95 % interval of the mean."""
-    count = len(values)
-    return float(student.ppf(0.975, count - 1) * values.std(ddof=1) / np.sqrt(count)) if count > 1 else None
