@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from scipy.stats import entropy, ttest_rel
+from scipy.stats import entropy, ttest_1samp, ttest_rel
 from sklearn.metrics import log_loss, roc_auc_score
 
 import neurospin as ns
@@ -15,6 +15,7 @@ from neurospin.continual.calibration import (
     expected_calibration_error,
     negative_log_likelihood,
 )
+from neurospin.continual.comparison import half_interval
 
 MATRIX = np.array([[0.9, 0.1, 0.2], [0.7, 0.8, 0.1], [0.6, 0.9, 0.7]])
 
@@ -88,6 +89,8 @@ def test_pairs_are_those_of_scipy():
     interval = wanted.confidence_interval(0.95)
     np.testing.assert_allclose([found.p_value, found.low, found.high], [wanted.pvalue, interval.low, interval.high])
     assert found.difference == pytest.approx(float((a - b).mean())) and found.seeds == 6
+    one = ttest_1samp(a, 0.0).confidence_interval(0.9)
+    assert half_interval(a, 0.9) == pytest.approx((one.high - one.low) / 2) and np.isnan(half_interval([1.0]))
     assert paired([1.0, 1.0], [0.5, 0.5]).p_value == 0
     assert paired([1.0, 1.0], [1.0, 1.0]).p_value == 1
     with pytest.raises(ns.InputError, match="pair the seeds"):

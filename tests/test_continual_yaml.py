@@ -139,3 +139,6 @@ def test_a_sequence_of_data_sets_by_name():
     content["network"]["private_normalisation"] = False
     stream = build_stream(parse(content, "test"))
     assert (stream.kind, len(stream), stream.scenario) == ("sequence", 2, "domain")
+    content["stream"]["scenario"] = "task"
+    told = build_stream(parse(content, "here"))
+    assert told.scenario == "task" and [task.classes for task in told.tasks] == [tuple(range(10))] * 2

@@ -1,6 +1,6 @@
 """Run experiment files over seeds in one process; stopped runs go on, finished ones are left alone.
 
-python -m experiments.continual.run experiments/continual/lif.yaml --seeds 3
+python -m experiments.continual.run experiments/continual/lif.yaml --seeds 10 11 12
 neurospin run experiments/continual/lif.yaml --seed 2 --output runs/lif-seed2      # the same run, one at a time
 """
 
@@ -26,13 +26,13 @@ def cpu_seconds(folder: Path) -> float:
 
 
 def main() -> None:
-    """Every file with every seed, the first seed of all files first."""
+    """Every file with every seed, the first seed of all files first; no reports are drawn (neurospin resume draws them)."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", type=Path)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[10, 11, 12], metavar="SEED")
     parser.add_argument("--output", type=Path, default=Path("runs"))
     given = parser.parse_args()
-    for seed in range(given.seeds):
+    for seed in given.seeds:
         for file in given.files:
             experiment = load(file, seed=seed)
             folder = given.output / f"{experiment.name}-seed{seed}"
@@ -40,7 +40,7 @@ def main() -> None:
                 continue
             began = time.process_time()
             with Console() as console:
-                results = experiments.run(experiment, folder, console)
+                results = experiments.run(experiment, folder, console, report=False)
             spent = time.process_time() - began + cpu_seconds(folder)
             write_text(folder / CPU, json.dumps(spent) + "\n")
             for name, learner in results["learners"].items():

@@ -123,8 +123,7 @@ def permuted(dataset: str = "digits", tasks: int = 5, seed: int = 0, scenario: s
         InputError: no such scenario.
     """
     _positive("permuted", tasks)
-    if scenario not in ("task", "domain"):
-        raise InputError("permuted.scenario", "'task' or 'domain'", repr(scenario), "choose one of the two")
+    _hidden_or_told("permuted", scenario)
     images = load(dataset, seed)
     generator = torch.Generator().manual_seed(seed)
     classes = tuple(range(1 + int(images.train_y.max()))) if scenario == "task" else None
@@ -193,22 +192,27 @@ def split(dataset: str = "digits", tasks: int = 5, scenario: str = "class", seed
     return Stream("split", dataset, scenario, tuple(made), CITATIONS["split"])
 
 
-def sequence(datasets: Sequence[str], seed: int = 0) -> Stream:
-    """One data set after the other, all with as many pixels; domain-incremental.
+def sequence(datasets: Sequence[str], seed: int = 0, scenario: str = "domain") -> Stream:
+    """One data set after the other, all with as many pixels, on one shared head.
 
     Args:
         datasets: their names.
         seed: of the splits into training and test samples.
+        scenario: `"domain"` (default): the task is not told; `"task"`: it is, as in `permuted`.
 
     Raises:
-        InputError: none, or images of different sizes.
+        InputError: none, images of different sizes, or no such scenario.
     """
+    _hidden_or_told("sequence", scenario)
     loaded = [load(name, seed) for name in datasets]
     sizes = sorted({images.train_x.shape[1] for images in loaded})
     if len(sizes) != 1:
         raise InputError("sequence.datasets", "images of one size", f"{sizes} pixels", "choose other data sets")
-    made = tuple(Task(name, images) for name, images in zip(datasets, loaded, strict=True))
-    return Stream("sequence", ", ".join(datasets), "domain", made, CITATIONS["sequence"])
+    made = []
+    for name, images in zip(datasets, loaded, strict=True):
+        classes = tuple(range(1 + int(images.train_y.max()))) if scenario == "task" else None
+        made.append(Task(name, images, classes))
+    return Stream("sequence", ", ".join(datasets), scenario, tuple(made), CITATIONS["sequence"])
 
 
 def blurred(stream: Stream, share: float = 0.2, seed: int = 0) -> Stream:
@@ -275,6 +279,11 @@ def _turn(x: Tensor, degrees: float) -> Tensor:
     turn = torch.tensor([[c, -s, 0.0], [s, c, 0.0]]).expand(len(x), 2, 3)
     grid = affine_grid(turn, [len(x), 1, side, side], align_corners=False)
     return grid_sample(x.view(-1, 1, side, side), grid, align_corners=False).reshape(len(x), -1).clamp(0, 1)
+
+
+def _hidden_or_told(stream: str, scenario: str) -> None:
+    if scenario not in ("task", "domain"):
+        raise InputError(f"{stream}.scenario", "'task' or 'domain'", repr(scenario), "choose one of the two")
 
 
 def _positive(stream: str, tasks: int) -> None:

@@ -62,7 +62,7 @@ class StreamConfig(Part):
 
     @model_validator(mode="after")
     def _scenarios_of_the_kind(self) -> StreamConfig:
-        known = {"split": ("task", "domain", "class"), "permuted": ("task", "domain")}.get(self.kind, ("domain",))
+        known = {"split": ("task", "domain", "class"), "rotated": ("domain",)}.get(self.kind, ("task", "domain"))
         if self.scenario not in known:
             raise ValueError(f"scenario: {' or '.join(known)} for a {self.kind} stream, not {self.scenario!r}")
         if (self.kind == "sequence") != bool(self.datasets):

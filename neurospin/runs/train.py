@@ -112,7 +112,7 @@ def build_stream(experiment: Experiment) -> Stream:
     elif config.kind == "permuted":
         stream = permuted(config.dataset, config.tasks, seed, config.scenario)
     elif config.kind == "sequence":
-        stream = sequence(config.datasets, seed)
+        stream = sequence(config.datasets, seed, config.scenario)
     else:
         stream = rotated(config.dataset, config.tasks, seed)
     return shortened(stream, config.samples, child_seed(seed, 1)) if config.samples else stream
