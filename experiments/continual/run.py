@@ -41,6 +41,7 @@ def main() -> None:
             began = time.process_time()
             with Console() as console:
                 results = experiments.run(experiment, folder, console, report=False)
+            assert results is not None
             spent = time.process_time() - began + cpu_seconds(folder)
             write_text(folder / CPU, json.dumps(spent) + "\n")
             for name, learner in results["learners"].items():
