@@ -55,7 +55,7 @@ def test_the_cost_of_an_image_is_that_counted_by_hand(runs):
     shown = build_code(config)(images)
     network = checkpoint.load(folder / "checkpoints" / "naive-2.safetensors")
     products = 8 * float((shown != 0).sum() - (shown == 1).sum())
-    hidden = next(iter(network(shown, record=("spikes",)).spikes.values()))
+    hidden = next(iter(network(shown, record=("spikes",)).spikes.values())).detach()
     sums = 10 * float(hidden.sum()) + 8 * float((shown == 1).sum())
     reads = products + sums
     for found, add, mac, read in zip(
@@ -84,7 +84,7 @@ def test_what_a_rule_gains_is_paired_over_the_seeds(runs):
 def test_a_trial_is_the_run_that_it_stands_for(runs, monkeypatch, tmp_path):
     (tmp_path / "spiking.yaml").write_text((runs / "spiking.yaml").read_text())
     grid = {"spiking": {"naive": [{".training.lr": [0.01, 0.03]}], "metaplastic": [{"m": [1.0], "levels.count": [9]}]}}
-    (tmp_path / "grid.yaml").write_text(yaml.safe_dump(grid))
+    (tmp_path / "grid.yaml").write_text(yaml.safe_dump(grid, sort_keys=False))
     monkeypatch.setattr("sys.argv", ["choose", str(tmp_path / "grid.yaml"), "--seed", "3"])
     choose.main()
     choose.main()  # nothing is tried twice
