@@ -6,7 +6,7 @@ import torch
 
 import neurospin as ns
 from hardware_targets.crossbar.array import Array, Wiring
-from hardware_targets.crossbar.compensation import Chip, calibrate_columns, effective, predistort
+from hardware_targets.crossbar.compensation import Chip, calibrate_columns, predistort
 from hardware_targets.crossbar.devices import BoundedLinear, Ideal
 from neurospin.plasticity import Through
 from tests.crossbar_oracle import nodal
@@ -33,9 +33,9 @@ def test_the_effective_matrix_is_that_of_kirchhoff():
             for columns in (slice(0, 6), slice(6, 10)):
                 currents, _ = nodal(g[rows, columns], 2.0, 1.0)
                 wanted[columns, rows] += sign * currents.T * float(w.abs().max()) / span
-    np.testing.assert_allclose(effective(array).numpy(), wanted, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(array.matrix().numpy(), wanted, rtol=1e-9, atol=1e-12)
     x = torch.rand(5, 12, generator=seeded(2), dtype=torch.float64)
-    torch.testing.assert_close(array(x), x @ effective(array).mT)
+    torch.testing.assert_close(array(x), x @ array.matrix().mT)
 
 
 def test_lines_are_those_of_least_squares_and_mend_what_is_a_line():
@@ -57,10 +57,10 @@ def test_predistorted_conductances_cancel_the_wires_where_there_is_head_room():
     w = weights()
     array = Array(w * 2, KILO, seeded(), wiring=Wiring(5.0, 5.0), adc_bits=None)
     array.program(w)
-    ignored = float((effective(array) - w).square().mean().sqrt() / w.square().mean().sqrt())
+    ignored = float((array.matrix() - w).square().mean().sqrt() / w.square().mean().sqrt())
     left = predistort(array, w, rounds=25)
     assert ignored > 0.05 and left < 1e-3
-    now = float((effective(array) - w).square().mean().sqrt() / w.square().mean().sqrt())
+    now = float((array.matrix() - w).square().mean().sqrt() / w.square().mean().sqrt())
     assert now == pytest.approx(left, rel=1e-9)
     tight = Array(w, KILO, seeded(), wiring=Wiring(5.0, 5.0), adc_bits=None)
     assert predistort(tight, w, rounds=25) > 10 * left  # the largest weight has nowhere to go

@@ -24,7 +24,7 @@ from torch.nn.functional import cross_entropy
 
 import neurospin as ns
 from hardware_targets.crossbar.array import Array, Wiring
-from hardware_targets.crossbar.compensation import Chip, calibrate_columns, effective, predistort
+from hardware_targets.crossbar.compensation import Chip, calibrate_columns, predistort
 from hardware_targets.crossbar.devices import BoundedLinear
 from neurospin.continual.learner import accuracy, child_seed
 from neurospin.encode import Rate
@@ -108,12 +108,12 @@ def cell(side: int, seed: int, task, network, layers, exact, inputs) -> list[dic
     lines = [calibrate_columns(array, w, x) for array, w, x in zip(plain, exact, inputs, strict=True)]
     results = {
         "no wires": (exact, None),
-        "as programmed": ([effective(array) for array in plain], None),
+        "as programmed": ([array.matrix() for array in plain], None),
         "a line per column": (
-            [effective(array) * line.gain[:, None] for array, line in zip(plain, lines, strict=True)],
+            [array.matrix() * line.gain[:, None] for array, line in zip(plain, lines, strict=True)],
             [line.offset for line in lines],
         ),
-        "conductances for the wires": ([effective(array) for array in roomy], None),
+        "conductances for the wires": ([array.matrix() for array in roomy], None),
     }
     rows: list[dict[str, object]] = []
     for cure, (acting, offsets) in results.items():

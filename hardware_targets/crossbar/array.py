@@ -158,12 +158,12 @@ class Array:
             return False
         self.refresh()
         if self._exact is None:
-            self._exact = not self._noisy and bool((self._seen() == self.weight).all())
+            self._exact = not self._noisy and bool((self.matrix() == self.weight).all())
         return self._exact
 
-    def _seen(self) -> Tensor:
-        """Weights behind the wires, `(out, in)`."""
-        return self.operator.unflatten(0, (-1, self.slices)).sum(1).flatten(0, 1)[-self.inputs :].mT
+    def matrix(self) -> Tensor:
+        """What the array multiplies by, wires and all, converters and noise apart; digits are added; `(out, in)`."""
+        return self.operator.unflatten(0, (-1, self.slices)).sum(1).flatten(0, 1)[-self.inputs :].mT.contiguous()
 
     def scale_input(self, x_max: float) -> None:
         """Another full scale of the DAC; that of the ADC goes with it."""
@@ -191,7 +191,7 @@ class Array:
 
     def wire_error(self) -> float:
         """Root mean square of what the wires add to every weight."""
-        return float((self._seen() - self.weight - self.held_error()).square().mean().sqrt())
+        return float((self.matrix() - self.weight - self.held_error()).square().mean().sqrt())
 
     def mean_variance(self) -> float:
         """Of a read of one weight."""

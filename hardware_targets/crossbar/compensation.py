@@ -17,12 +17,6 @@ from hardware_targets.crossbar.devices import BoundedLinear, Device
 from neurospin.errors import InputError
 
 
-def effective(array: Array) -> Tensor:
-    """The matrix `(out, in)` that an array multiplies by, converters and noise apart; digits are added."""
-    row_tiles = array.operator.unflatten(0, (-1, array.slices)).sum(1)
-    return row_tiles.flatten(0, 1)[-array.inputs :].mT.contiguous()
-
-
 @dataclass(frozen=True)
 class Columns:
     """A digital factor and an offset per column after the converters, `gain · y + offset`.
@@ -67,7 +61,7 @@ def calibrate_columns(chip: Callable[[Tensor], Tensor], wanted: Tensor, x: Tenso
 
 
 def predistort(array: Array, wanted: Tensor, rounds: int = 10) -> float:
-    """Program an array so that its matrix, wires and all, comes near the wanted one: `W ← W + (wanted − effective)`.
+    """Program an array so that its matrix, wires and all, comes near the wanted one: `W ← W + (wanted − matrix)`.
 
     Weights beyond the range of the array stay at its end: an array whose wires take more than the head room of its
     range cannot be mended so; give it head room by making it for larger weights.
@@ -80,7 +74,7 @@ def predistort(array: Array, wanted: Tensor, rounds: int = 10) -> float:
     kept = aim
     for _ in range(rounds):
         array.program(aim)
-        rest = wanted - effective(array)
+        rest = wanted - array.matrix()
         error = float(rest.square().mean().sqrt()) / size
         if error < best:
             best, kept = error, aim
@@ -111,4 +105,4 @@ class Chip:
         array = Array(
             weight.detach(), self.device, generator, rows=self.rows, columns=self.columns, wiring=self.wiring, adc_bits=None
         )  # fmt: skip
-        return effective(array).to(weight.dtype)
+        return array.matrix().to(weight.dtype)

@@ -140,11 +140,11 @@ class Layer:
         if exact:
             return self.digital(x)
         y = torch.cat(done)
+        if self.bias is not None and self.accumulate == 1:
+            y = y + self.bias
         if self.kernel is None:
-            y = y if self.bias is None or self.accumulate > 1 else y + self.bias
             y = y.reshape(len(charge), *self.out)
         else:
-            y = y if self.bias is None or self.accumulate > 1 else y + self.bias
             y = y.reshape(len(charge), height, width, -1).movedim(3, 1)
             y = y[:, :, 0] if x.ndim == 3 else y
         return y if self.accumulate == 1 else self._released(y, len(x))
