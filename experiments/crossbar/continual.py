@@ -35,6 +35,8 @@ from neurospin.weights import Binary, Scaled
 
 RESULTS = Path(__file__).parent / "results"
 SEEDS = range(5)
+CHOICE = range(100, 110)
+"""Seeds on which settings are compared; results are told on `SEEDS`."""
 HOUR, YEAR = 3600.0, 365.25 * 86400
 AGES = (0.0, HOUR, 86400.0, 30 * 86400.0, YEAR, 10 * YEAR)
 NOMINAL = {"r_spread": 0.0, "tmr_spread": 0.0, "v_spread": 0.0, "hidden_spread": 0.0, "hidden_noise": 0.0}
@@ -91,9 +93,28 @@ class Cell:
         return (self.scale, self.learner, self.setting, str(self.seed))
 
 
-def over_seeds(**settings: Any) -> list[Cell]:
+def over_seeds(seeds: range = SEEDS, **settings: Any) -> list[Cell]:
     """The cell for every seed."""
-    return [Cell(seed=seed, **settings) for seed in SEEDS]
+    return [Cell(seed=seed, **settings) for seed in seeds]
+
+
+def factors() -> list[Cell]:
+    """What the digits lose to the spread of write voltages, what to the gain of the gate, and what a trim mends."""
+    voltages = {
+        "as published": ({}, {}), "trimmed": ({}, {"trim_bits": 4}), "voltages alike": ({"v_spread": 0.0}, {}),
+        "all alike": (NOMINAL, {}),
+    }  # fmt: skip
+    made = []
+    for scale, seeds in (("digits, permuted", CHOICE[:5]), ("digits, split", CHOICE)):
+        for name in ("software, metaplastic", "plain junction"):
+            made += over_seeds(seeds, scale=scale, learner=name)
+        for name, (device, synapses) in voltages.items():
+            for gain in (1.25, 1.75, 2.5, 3.5, 5.0):
+                made += over_seeds(
+                    seeds, scale=scale, learner="magneto-ionic", setting=f"{name}, gain {gain:g}", device=device,
+                    synapses={**synapses, "gain": gain},
+                )  # fmt: skip
+    return made
 
 
 def studies() -> dict[str, list[Cell]]:
@@ -108,6 +129,7 @@ def studies() -> dict[str, list[Cell]]:
             if study == "digits" or learner in MAIN
             for cell in over_seeds(scale=scale, learner=learner)
         ]
+    made["factors"] = factors()
     short = {"scale": "digits, permuted, short"}
     here = {**short, "learner": "magneto-ionic"}
     made["short"] = [cell for learner in MAIN for cell in over_seeds(**short, learner=learner)]
@@ -288,14 +310,19 @@ def main() -> None:
     every = studies()
     given = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     given.add_argument("studies", nargs="+", choices=list(every))
-    given.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS), help="only these")
+    given.add_argument("--seeds", type=int, nargs="+", default=[*SEEDS, *CHOICE], help="only these")
     given.add_argument("--learners", nargs="+", default=list(LEARNERS), choices=LEARNERS, help="only these")
+    given.add_argument("--scales", nargs="+", default=list(SCALES), choices=list(SCALES), help="only these")
     options = given.parse_args()
     with Progress() as bars:
         for study in options.studies:
             rows = read(study)
             done = {tuple(row[name] for name in ("scale", "learner", "setting", "seed")) for row in rows}
-            cells = [cell for cell in every[study] if cell.seed in options.seeds and cell.learner in options.learners]
+            cells = [
+                cell
+                for cell in every[study]
+                if cell.seed in options.seeds and cell.learner in options.learners and cell.scale in options.scales
+            ]
             cells = sorted((cell for cell in cells if cell.key not in done), key=lambda cell: cell.seed)
             bar = bars.add_task(f"{study}: {len(done)} finished", total=len(cells))
             for cell in cells:
