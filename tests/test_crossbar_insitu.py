@@ -8,7 +8,7 @@ import torch
 import neurospin as ns
 from hardware_targets.crossbar.devices import BinaryMTJ, LogCosh, MagnetoIonicMTJ
 from hardware_targets.crossbar.insitu import BinarySynapses, Sign, Stochastic, Verify
-from neurospin.plasticity import Metaplastic, OnDevice
+from neurospin.plasticity import Metaplastic, OnDevice, registry
 from neurospin.weights import Binary, Scaled
 
 ALIKE = {"r_spread": 0.0, "tmr_spread": 0.0, "v_spread": 0.0}
@@ -221,6 +221,29 @@ def test_junctions_that_hide_a_value_keep_an_old_task_that_plain_ones_lose():
         kept[name] = result.accuracy_matrix
     assert kept["magneto-ionic"].diagonal().min() > 0.6 and kept["plain"].diagonal().min() > 0.6
     assert kept["magneto-ionic"][1].mean() > kept["plain"][1].mean() + 0.15
+
+
+OWN_STORAGE = {"bayesbinn", "bimu"}
+AROUND_ADAM = {"metaplastic", "naive", "joint", "replay", "ewc", "si", "mas"}
+
+
+@pytest.mark.parametrize("name", registry.RULES)
+def test_every_rule_learns_on_junctions_or_says_why_not(name):
+    p = torch.nn.Parameter(torch.ones(6, 50))
+    rule = registry.make(name, [p], {"m": 0.0} if name == "metaplastic" else None)
+    try:
+        stored = OnDevice(rule, BinarySynapses(MagnetoIonicMTJ(), scheme=Sign()), seed=1)
+    except ns.InputError as refused:
+        assert "a rule that stores the parameter" in str(refused) and name in OWN_STORAGE
+        return
+    assert name not in OWN_STORAGE
+    for _ in range(3):
+        p.grad = torch.ones_like(p)  # a push down, against the state
+        stored.step()
+    (memory,) = stored.memories
+    assert torch.equal(p.detach(), stored.storage.acting(memory))
+    if name in AROUND_ADAM:  # three pulses, each flips half of the junctions that are left
+        assert 200 < float((memory["parallel"] < 0.5).sum()) < 290 and stored.storage.ledger(memory).pulses > 750
 
 
 @pytest.mark.parametrize(

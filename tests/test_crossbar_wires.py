@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 import neurospin as ns
 from hardware_targets.crossbar import blocks, reduction, wires
-from hardware_targets.crossbar.fields import fields, nonlinear, selected
+from hardware_targets.crossbar.fields import fields, selected
+from hardware_targets.crossbar.nonlinear import nonlinear
 from hardware_targets.crossbar.wires import admittance, effective_conductance, float_rows
 from tests.crossbar_oracle import NGSPICE, ngspice, nodal
 

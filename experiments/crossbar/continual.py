@@ -143,14 +143,12 @@ def studies() -> dict[str, list[Cell]]:
         for rests in (0.3, 1, 3, 10)
         for cell in over_seeds(**here, setting=f"{rests:g}", device={"hidden_retention": rests * HOUR}, rest=HOUR)
     ]
-    spreads = [("none", NOMINAL)] + [
-        (f"{name} {size:g}", {**NOMINAL, name: size})
-        for name, size in (
-            ("v_spread", 0.02), ("v_spread", 0.065), ("v_spread", 0.13), ("r_spread", 0.2), ("hidden_spread", 0.5),
-            ("hidden_noise", 1.0),
-        )
-    ]  # fmt: skip
-    made["spread"] = [cell for name, device in spreads for cell in over_seeds(**here, setting=name, device=device)]
+    whole = {"scale": "digits, permuted", "learner": "magneto-ionic"}
+    spreads = [("v_spread", size) for size in (0.0, 0.02, 0.035, 0.055, 0.09, 0.13)]
+    spreads += [("r_spread", 0.2), ("hidden_spread", 0.5), ("hidden_noise", 1.0)]
+    made["spread"] = [
+        cell for name, size in spreads for cell in over_seeds(**whole, setting=f"{name} {size:g}", device={name: size})
+    ]
     made["barrier"] = [
         cell
         for top in (2.0, 3.0, 4.0, 6.5)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear, pad
 
-from hardware_targets.crossbar import codes
+from hardware_targets.crossbar import codes, nonlinear
 from hardware_targets.crossbar.devices import Device
 from hardware_targets.crossbar.readout import read
 from hardware_targets.crossbar.spikes import gathered, spiking
@@ -65,6 +65,8 @@ class Array:
         noise: how read noise is drawn: `"exact"` (default) by a second product, `"column"` with the mean variance of
             each column, exact when a column's devices fluctuate alike. With a DAC of at most 8 bits, where the processor
             has 8-bit dot products, integer products give both, exactly in law, and `noise` changes nothing.
+        curved: whether devices conduct as they do at the voltage that each sees, default False: as at the read voltage.
+        temperature: of a read, kelvin, default 300.
 
     With wires the noise of a device is scaled by the ratio of effective to programmed conductance, a first-order
     form that overstates the variance where wires dominate.
@@ -86,6 +88,8 @@ class Array:
         x_max: float = 1.0,
         adc_bits: int | None = 8,
         noise: Literal["exact", "column"] = "exact",
+        curved: bool = False,
+        temperature: float = 300.0,
     ) -> None:
         if weight.ndim != 2 or not bool(torch.isfinite(weight).all()) or 0 in weight.shape:
             raise InputError(
@@ -108,6 +112,8 @@ class Array:
         self.largest = float(weight.abs().max()) or 1.0
         self.dtype = weight.dtype
         self.conversions, self.saturated, self.refreshes, self.driven = 0, 0, 0, 0
+        self.curved, self.temperature = curved and device.curved, temperature
+        self.convergence = nonlinear.Convergence(0, 0.0, ())
         self.full_scale: Tensor | None = None
         self.state: list[tuple[Any, Any]] = []  # of the device, (plus, minus) per digit, each (in, out)
         self.program(weight)
@@ -127,7 +133,7 @@ class Array:
         self.weight = weight
         low, span = self.device.g_min, self.device.g_max - self.device.g_min
         share = (weight.mT.to(torch.float64) / self.largest).clamp(-1, 1)
-        write = lambda part: self.device.program(low + span * part, self.generator)  # noqa: E731
+        write = lambda part: self.device.program(low + span * part, self.generator, self.tile)  # noqa: E731
         if self.coding == "reference":
             middle = torch.full((self.inputs, 1), 0.5, dtype=torch.float64)
             self.state = [(write((1 + share) / 2), write(middle))]
@@ -145,6 +151,12 @@ class Array:
         self._operator: Tensor | None = None
         self._exact: bool | None = None
 
+    def protect(self, rise: Tensor) -> None:
+        """Raise the barriers of both devices of every weight by `rise`, `(out, in)`, kT at 300 K."""
+        raised = lambda state: self.device.protect(state, rise.mT, self.generator)  # noqa: E731
+        pairs = self.coding == "pair"  # a reference column belongs to no weight
+        self.state = [(raised(plus), raised(minus) if pairs else minus) for plus, minus in self.state]
+
     def relax(self, seconds: float, temperature: float = 300.0) -> None:
         """Let time pass without writing; the operator is stale afterwards."""
         age = lambda state: self.device.relax(state, seconds, self.generator, temperature)  # noqa: E731
@@ -154,7 +166,7 @@ class Array:
     @property
     def exact(self) -> bool:
         """Whether nothing distorts: the arrays hold the very weights and converters are ideal."""
-        if self.adc_bits is not None or self.dac_bits is not None:
+        if self.adc_bits is not None or self.dac_bits is not None or self.curved:
             return False
         self.refresh()
         if self._exact is None:
@@ -185,8 +197,8 @@ class Array:
         """Weights that the devices hold, wires apart, minus the wanted ones, `(out, in)`."""
         span, held = self.device.g_max - self.device.g_min, torch.zeros((), dtype=torch.float64)
         for k, pair in enumerate(self.state):
-            plus, minus = (self.device.conductance(state) for state in pair)
-            held = held + (plus.double() - minus) * (self._digit(k) / span)
+            plus, minus = (self.conductance(state) for state in pair)
+            held = held + (plus.double() - minus) * (self.digit(k) / span)
         return held.mT - self.weight
 
     def wire_error(self) -> float:
@@ -203,7 +215,11 @@ class Array:
         self.refresh()
         return self._rows
 
-    def _digit(self, k: int) -> float:
+    def conductance(self, state: Any) -> Tensor:
+        """Of devices in a read, siemens."""
+        return self.device.conductance(state, temperature=self.temperature)
+
+    def digit(self, k: int) -> float:
         """Weight that a full conductance of digit k stands for."""
         if self.slices == 1:
             return self.largest * (2 if self.coding == "reference" else 1)
@@ -232,10 +248,10 @@ class Array:
         self._codes: list[codes.Codes] | None = None
         self._rows = torch.zeros(self.inputs)
         for k, pair in enumerate(self.state):
-            scale = self._digit(k) / span
+            scale = self.digit(k) / span
             seen, spread = [], []
             for state in pair:
-                g = self.device.conductance(state)
+                g = self.conductance(state)
                 self._rows = self._rows + g.sum(1)
                 wired = g if self.wiring is None else g.to(self.dtype)
                 effective = self._tiled(wired)
@@ -288,6 +304,8 @@ class Array:
 
     def _currents(self, rows: Tensor, sparse: bool) -> Tensor:
         operator = self.operator
+        if self.curved:
+            return nonlinear.currents(self, rows)
         digits = self.slices
         if sparse:
             return torch.stack([gathered(rows[k // digits], operator[k]) for k in range(len(operator))])
@@ -337,7 +355,7 @@ class Array:
         """Whether products of whole numbers are fine enough, and faster: see `hardware_targets.crossbar.codes`."""
         few = (self.dac_bits or 24) <= 8 and (self.adc_bits or 24) <= 10
         large = len(x) * self.inputs * self.outputs >= codes.LEAST
-        return few and large and x.dtype == self.dtype == torch.float32 and codes.available()
+        return few and large and not self.curved and x.dtype == self.dtype == torch.float32 and codes.available()
 
     def _by_codes(self, x: Tensor) -> Tensor:
         """DAC, products, noise and ADC of all tiles."""

@@ -1,7 +1,7 @@
 """What inference on crossbars costs: joules, seconds and square metres from cited constants of one design.
 
 Constants are those of ISAAC (Shafiee et al. 2016, doi:10.1109/ISCA.2016.12, Table I, 32 nm): an 8-bit ADC of 2 mW, 1200 µm²
-and 1.28 GS/s shared by the columns of a tile; a row driver of 3.9 µW and 0.166 µm² busy for 100 ns; a crosspoint of
+and 1.28 GS/s (1.2 in the table) shared by the columns of a tile; a row driver of 3.9 µW and 0.166 µm² busy for 100 ns; a crosspoint of
 1.5 · 10⁻³ µm². Digital sums and neurons are Horowitz's (`neurospin.energy.DIGITAL`). The energy of a read is exact
 for lines without resistance, `V² t Σ x² g`, with V and t of the target. Choices: energy and area of an ADC go with
 2^bits; a pair is subtracted before its ADC; buffers, clocks and links between tiles are not counted.

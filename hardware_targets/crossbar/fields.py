@@ -1,8 +1,7 @@
-"""Inside a wired array: node voltages and powers, nonlinear devices, and what a write does to its neighbours."""
+"""Inside a wired array: node voltages and powers, and what a write does to its neighbours."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -118,65 +117,6 @@ def _cells(made: Circuit, at_rows: Tensor, at_columns: Tensor, driven: Tensor | 
     out = cell.new_empty((len(at_rows), how.rows, how.columns, cell.shape[1]))
     out[array[:, None, None], i, j] = cell.movedim(1, -1)
     return made.cut(out.movedim(-1, 1)), at_rows
-
-
-@dataclass(frozen=True)
-class Convergence:
-    """How an iteration ended: `residual` is the largest change of an output current over the largest current."""
-
-    iterations: int
-    residual: float
-    history: tuple[float, ...]
-
-
-@torch.no_grad()
-def nonlinear(
-    conductance: Callable[[Tensor], Tensor],
-    row_segment: Resistance,
-    column_segment: Resistance,
-    voltages: Tensor,
-    driver: Resistance = 0.0,
-    sense: Resistance = 0.0,
-    *,
-    tolerance: float = 1e-9,
-    iterations: int = 100,
-) -> tuple[Fields, Convergence]:
-    """An array whose devices conduct `I = g(v) v`: each input has its own conductances, found by iteration.
-
-    The chord conductances at the present cell voltages give an exact linear solution, whose cell voltages
-    give the next ones; the step is halved whenever the change grows. Use float64 for tolerances under 1e-6.
-
-    Args:
-        conductance: cell voltages `(cases, rows, columns)` to conductances, siemens; at 0 V it gives the
-            limit of I / v.
-        voltages: of the row sources, `(cases, rows)`.
-        tolerance: of the residual, default 1e-9.
-        iterations: at most, default 100.
-
-    Raises:
-        InputError: no convergence within `iterations`.
-    """
-    cases, rows = voltages.shape
-    guess = conductance(voltages[..., None])
-    columns = guess.shape[-1]
-    cell = voltages[..., None].expand(cases, rows, columns)
-    step, previous, last, history = 1.0, None, float("inf"), []
-    for count in range(1, iterations + 1):
-        found = fields(conductance(cell), row_segment, column_segment, voltages[:, None], driver, sense)
-        if previous is not None:
-            change = float((found.output - previous).abs().max() / found.output.abs().max().clamp(min=1e-300))
-            history.append(change)
-            if change <= tolerance:
-                flat = Fields(*(x[:, 0] for x in vars(found).values()))
-                return flat, Convergence(count, change, tuple(history))
-            step = step if change < last else step / 2
-            last = change
-        previous = found.output
-        cell = cell + step * (found.cell_voltage[:, 0] - cell)
-    raise InputError(
-        "nonlinear", f"a residual below {tolerance:g} within {iterations} iterations", f"{last:.2g}",
-        "allow more iterations, lower the voltages, or loosen the tolerance",
-    )  # fmt: skip
 
 
 def selected(

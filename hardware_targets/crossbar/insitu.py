@@ -32,7 +32,7 @@ from hardware_targets.crossbar.devices import (
     MagnetoIonicMTJ,
     Pulse,
 )
-from hardware_targets.crossbar.devices.pulsed import PulsedDevice, State
+from hardware_targets.crossbar.devices.pulsed import READ_VOLTS, PulsedDevice, State
 from neurospin.errors import InputError
 
 OUTSIDE = ("ledger", "wanted", "turn", "trim")  # kept by the controller, not by the devices
@@ -155,6 +155,7 @@ class Synapses(ABC):
 
     def _programmed(self, memory: State, wanted: Tensor, generator: torch.Generator, rounds: int) -> State:
         for _ in range(rounds):
+            memory = self._booked(memory, Ledger.of_reads(self.device.conductance(memory, READ_VOLTS)))
             way = self._missing(memory, wanted)
             if not bool(way.any()):
                 break
@@ -202,8 +203,11 @@ class Synapses(ABC):
         for name in after.keys() - set(FIXED):
             new[name] = memory[name].clone()
             new[name].view(-1)[at] = after[name]
-        new["ledger"] = memory["ledger"] + torch.tensor([getattr(ledger, n) for n in COUNTED], dtype=torch.float64)
-        return new
+        return self._booked(new, ledger)
+
+    def _booked(self, memory: State, cost: Ledger) -> State:
+        spent = torch.tensor([getattr(cost, name) for name in COUNTED], dtype=torch.float64)
+        return {**memory, "ledger": memory["ledger"] + spent}
 
 
 @dataclass(frozen=True)
@@ -215,7 +219,7 @@ class BinarySynapses(Synapses):
 
     The acting value is `(G − Ḡ) / (½ ΔG)` with the nominal middle and range. Voltages are those that
     switch the nominal junction with m · quantum (`BinaryMTJ.volts`), those of the gate follow from its kinetics.
-    Reads that find a flipped junction are not in the ledger.
+    Every junction that was pulsed against its state is read afterwards, at 0.1 V for 10 ns, to find whether it flipped.
 
     Attributes:
         device: `BinaryMTJ` or `MagnetoIonicMTJ`.
@@ -329,6 +333,7 @@ class BinarySynapses(Synapses):
             for _ in range(repeats):
                 memory = self._pulse(memory, flat, Pulse(nominal * factor, self.seconds), generator)
                 flips += memory["parallel"].view(-1) > 0.5
+                memory = self._booked(memory, Ledger.of_reads(self.device.conductance(memory, READ_VOLTS)))
                 back = Pulse(1.5 * self.device.v_to_ap * (memory["parallel"].view(-1) > 0.5), self.seconds)
                 memory = self._pulse(memory, flat, back, generator)
         found = ((1 + spread - width * flips / repeats - factors[0]) / width).round().clamp(0, count - 1)
@@ -350,8 +355,12 @@ class BinarySynapses(Synapses):
             volts = volts * memory["trim"].view(-1)[at]
         gate = torch.where(against, 0.0, self.gate_volts[0]) if self._gated and not sure else 0.0
         memory = self._pulse(memory, at, Pulse(volts, self.seconds, gate, self.gate_seconds), generator)
+        if not self._gated or sure:
+            return memory
+        seen = {name: memory[name].view(-1)[at[against]] for name in ("parallel", "r_p", "tmr")}
+        memory = self._booked(memory, Ledger.of_reads(self.device.conductance(seen, READ_VOLTS)))
         flipped = at[memory["parallel"].view(-1)[at] != before]
-        if self._gated and not sure and len(flipped):
+        if len(flipped):
             back = Pulse(0.0, 0.0, self.gate_volts[1], 10 * self.gate_seconds)
             memory = self._pulse(memory, flipped, back, generator)
         return memory

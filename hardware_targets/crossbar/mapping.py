@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from hardware_targets.crossbar.array import Array
 from hardware_targets.crossbar.compensation import Columns, calibrate_columns
+from hardware_targets.crossbar.devices import LogCosh
 from hardware_targets.crossbar.devices.pulsed import Ledger
 from neurospin.graph.operators import Operator, operator
 
@@ -99,6 +100,7 @@ class Layer:
         accumulate: int = 1,
     ) -> None:
         self.name = name
+        self.node, self.shape = node, shape
         self.digital: Operator = operator(name, node, torch.float32)
         bias = getattr(node, "bias", None)
         self.bias = None if bias is None else torch.as_tensor(np.asarray(bias), dtype=torch.float32)
@@ -238,6 +240,15 @@ class Layer:
         """Conversions that were clipped."""
         return sum(array.saturated for array in self.arrays)
 
+    def protect(self, hidden: np.ndarray) -> None:
+        """Raise the barriers by `2 ln cosh(hidden)`, of the shape of the node's weight."""
+        held = copy.copy(self.node)
+        held.weight = np.asarray(hidden, np.float32).reshape(np.shape(self.node.weight))  # type: ignore[attr-defined]
+        unrolled = isinstance(held, nir.Conv1d | nir.Conv2d) and self.kernel is None
+        wanted = _unrolled(self.name, held, self.shape)[0] if unrolled else torch.as_tensor(held.weight).flatten(1)  # type: ignore[attr-defined, arg-type]
+        for array, part in zip(self.arrays, LogCosh(1.0)(wanted).chunk(len(self.arrays)), strict=True):
+            array.protect(part)
+
     def relax(self, seconds: float, temperature: float) -> None:
         """Let all devices age."""
         for array in self.arrays:
@@ -285,6 +296,9 @@ class Layer:
         if bits is not None:
             step = max(float(a.full_scale.max()) for a in self.arrays if a.full_scale is not None)
             tell(f"step of the {bits}-bit ADC over largest weight", step / (2 ** (bits - 1) - 1) / largest)
+        if any(a.curved for a in self.arrays) and self.arrays[0].wiring is not None:
+            tell("curved devices: most iterations", max(a.convergence.iterations for a in self.arrays))
+            tell("curved devices: largest residual", max(a.convergence.residual for a in self.arrays))
         if self.saturated:
             tell("share of conversions that saturate", self.saturated / self.conversions)
         return told

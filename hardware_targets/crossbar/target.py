@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, get_args
+from typing import Any
 
 import nir
 import numpy as np
@@ -14,11 +14,14 @@ from torch import Tensor
 
 from hardware_targets.crossbar import costs
 from hardware_targets.crossbar.array import Array, Wiring
-from hardware_targets.crossbar.devices import BoundedLinear, Device, PulsedDevice, Written, device
+from hardware_targets.crossbar.devices import BoundedLinear, Device, MagnetoIonicMTJ, PulsedDevice, Written, device
 from hardware_targets.crossbar.devices.presets import changed
-from hardware_targets.crossbar.mapping import LARGEST, WEIGHTS, Convolution, Layer
+from hardware_targets.crossbar.devices.pulsed import ROOM
+from hardware_targets.crossbar.mapping import LARGEST, WEIGHTS, Layer
+from hardware_targets.crossbar.options import Options, wiring
 from neurospin.errors import InputError, NeurospinError, unknown_name
 from neurospin.graph.check import shapes
+from neurospin.graph.contract import stored_weights
 from neurospin.graph.order import SPIKING, STATEFUL, Order, order
 from neurospin.graph.simulate import Simulation, simulate
 from neurospin.target import Problem, Report
@@ -26,62 +29,7 @@ from neurospin.target import Problem, Report
 POOLS = (nir.SumPool2d, nir.AvgPool2d)
 DIGITAL = (nir.Input, nir.Output, nir.Scale, nir.Flatten, nir.Threshold, *POOLS, *STATEFUL)
 BINARY_SLICES = 6
-
-
-@dataclass(frozen=True)
-class Options:
-    """Everything about the arrays but their device; see `Crossbar`."""
-
-    wires: Wiring | None = None
-    rows: int = 256
-    columns: int = 256
-    coding: Literal["pair", "reference"] = "pair"
-    slices: int | None = None
-    slice_bits: int = 2
-    dac_bits: int | None = None
-    adc_bits: int | None = 8
-    noise: Literal["exact", "column"] = "exact"
-    compensate: bool = False
-    convolution: Convolution = "patches"
-    accumulate: int = 1
-    calibration: int = 0
-    read_volts: float = 0.1
-    read_seconds: float = 10e-9
-    age: float = 0.0
-    temperature: float = 300.0
-
-    def __post_init__(self) -> None:
-        for name, least in (
-            ("rows", 1),
-            ("columns", 1),
-            ("slice_bits", 1),
-            ("accumulate", 1),
-            ("calibration", 0),
-            ("slices", 1),
-        ):
-            value = getattr(self, name)
-            if not (name == "slices" and value is None) and not _whole(value, least):
-                raise InputError(f"Crossbar.{name}", f"a whole number, at least {least}", repr(value), "choose one")
-        if not isinstance(self.compensate, bool):
-            raise InputError("Crossbar.compensate", "true or false", repr(self.compensate), "choose one")
-        if self.compensate and not self.calibration:
-            raise InputError("Crossbar.compensate", "samples to calibrate on", "calibration 0", "give calibration, too")
-        for name in ("adc_bits", "dac_bits"):
-            value = getattr(self, name)
-            if value is not None and not (_whole(value, 2) and value <= 24):
-                raise InputError(f"Crossbar.{name}", "2 to 24, or None", repr(value), "choose a converter")
-        for name, least in (("read_volts", 0), ("read_seconds", 0), ("temperature", 0), ("age", -1)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not least < value < math.inf:
-                expected = "a number >= 0" if least < 0 else "a number > 0"
-                raise InputError(f"Crossbar.{name}", expected, repr(value), "choose one")
-        if self.age < 0:
-            raise InputError("Crossbar.age", "a number >= 0", repr(self.age), "give seconds after programming")
-        for name, known in (
-            ("coding", ("pair", "reference")), ("noise", ("exact", "column")), ("convolution", get_args(Convolution)),
-        ):  # fmt: skip
-            if getattr(self, name) not in known:
-                raise unknown_name(f"Crossbar.{name}", str(getattr(self, name)), known, name)
+SUMMED = ("pulses", "joules", "reads", "read_joules", "gate_pulses", "gate_joules", "disturbed")
 
 
 NAMES = ("device", *(f.name for f in fields(Options)))
@@ -103,6 +51,9 @@ class Crossbar:
         dac_bits: None (default) for an ideal DAC; spikes need none.
         adc_bits: default 8; None for ideal ones.
         noise: law of the read noise, see `Array`.
+        curved: whether devices conduct as they do at the voltage that wires and converters leave them, default False: as at
+            `read_volts`. Every different input of a tile is then a circuit of its own, solved by iteration: milliseconds
+            each. The report tells how many iterations and what residual.
         compensate: give every column the line (a digital gain and an offset) that brings it nearest to the wanted sums on the
             samples of `calibration`, default False; see `hardware_targets.crossbar.compensation`.
         convolution: `"patches"` (default) or `"unrolled"`, see `hardware_targets.crossbar.mapping`.
@@ -113,6 +64,11 @@ class Crossbar:
         read_seconds: of a read, default 10 ns; for the energy and latency.
         age: seconds between programming and the run, default 0.
         temperature: kelvin during that time, default 300.
+        read_temperature: kelvin while it runs, default 300; TMR falls with it.
+        access: `"transistor"`, `"half"` or `"third"`: what writing a device does to others, see
+            `hardware_targets.crossbar.devices.written`; default None: as the device says, by a transistor.
+        m: metaplasticity, 1 / hidden value: hidden values W of the graph's weights raise the barriers of magneto-ionic
+            junctions by `2 ln cosh(m W)`; default None: h = 0.
 
     Raises:
         InputError, UnknownName: an option that is impossible.
@@ -127,16 +83,30 @@ class Crossbar:
             if option not in NAMES:
                 raise unknown_name("crossbar", option, NAMES, "option")
         if "wires" in options:
-            options["wires"] = _wiring(options["wires"])
+            options["wires"] = wiring(options["wires"])
         self.options = Options(**options)
-        self.device = _device(device, self.options.read_volts)
+        self.device = self._equipped(_device(device, self.options.read_volts))
         self.causes = self._causes()
+
+    def _equipped(self, device: Device) -> Device:
+        """A device written and read as the options say."""
+        s, inner = self.options, device.device if isinstance(device, Written) else None
+        if s.m is not None and not isinstance(inner, MagnetoIonicMTJ):
+            kind = type(inner or device).__name__
+            raise InputError("Crossbar.m", "a device with a hidden value", kind, "use magneto_ionic_mtj, or no m")
+        if isinstance(device, Written):
+            return replace(device, read_seconds=s.read_seconds, access=s.access or device.access)
+        if s.access not in (None, "transistor"):
+            got = type(device).__name__
+            raise InputError("Crossbar.access", "a device that pulses write", got, "use access='transistor'")
+        return device
 
     def _causes(self) -> tuple[str, ...]:
         s = self.options
         there = {
             "levels": (s.slices or 1) > 1, "wires": s.wires is not None, "DAC": s.dac_bits is not None,
             "ADC": s.adc_bits is not None, "ageing": s.age > 0, "accumulation": s.accumulate > 1,
+            "curved devices": s.curved and self.device.curved, "heat in reads": s.read_temperature != ROOM,
         }  # fmt: skip
         return tuple(dict.fromkeys((*self.device.causes, *(name for name, given in there.items() if given))))
 
@@ -168,6 +138,8 @@ class Crossbar:
         for cause, field, without in (
             ("levels", "slices", 1), ("wires", "wires", None), ("DAC", "dac_bits", None), ("ADC", "adc_bits", None),
             ("ageing", "age", 0.0), ("accumulation", "accumulate", 1),
+            ("curved devices", "curved", False), ("heat in reads", "read_temperature", ROOM),
+            ("half-select", "access", None),
         ):  # fmt: skip
             if cause not in kept:
                 changes[field] = without
@@ -212,6 +184,7 @@ class Crossbar:
         """Program the arrays of a graph: one chip, drawn by `seed`."""
         plan, sizes = order(graph), shapes(graph)
         layers: dict[str, Layer] = {}
+        stored = stored_weights(graph)
         for number, (name, node) in enumerate(plan.nodes.items()):
             if isinstance(node, WEIGHTS):
                 child = int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> 1)
@@ -224,6 +197,9 @@ class Crossbar:
                     self.options.convolution,
                     self.options.accumulate,
                 )
+                hidden = stored.get(name, {}).get("hidden")
+                if self.options.m is not None and hidden is not None:
+                    layers[name].protect(self.options.m * np.asarray(hidden))
         if self.options.age:
             for layer in layers.values():
                 layer.relax(self.options.age, self.options.temperature)
@@ -238,7 +214,8 @@ class Crossbar:
             slices, bits = s.slices or (BINARY_SLICES if several else 1), 1
         return Array(
             weight, self.device, generator, rows=s.rows, columns=s.columns, wiring=s.wires, coding=s.coding,
-            slices=slices, slice_bits=bits, dac_bits=s.dac_bits, adc_bits=s.adc_bits, noise=s.noise,
+            slices=slices, slice_bits=bits, dac_bits=s.dac_bits, adc_bits=s.adc_bits, noise=s.noise, curved=s.curved,
+            temperature=s.read_temperature,
         )  # fmt: skip
 
     def run(
@@ -320,7 +297,7 @@ class Chip:
             "seconds": costs.seconds(layers, steps, s.read_seconds),
             "energy_source": costs.SOURCE,
             "programming": {
-                "pulses": sum(w.pulses for w in written), "joules": sum(w.joules for w in written),
+                **{name: sum(getattr(w, name) for w in written) for name in SUMMED},
                 "seconds": max((w.seconds for w in written), default=0.0),
             },
             **{f.name: getattr(s, f.name) for f in fields(s) if f.name != "wires"},
@@ -345,22 +322,6 @@ def _made(device: Device, options: Options) -> Crossbar:
 
 def _device(given: Any, read_volts: float) -> Device:
     return BoundedLinear() if given is None else device(given, read_volts)
-
-
-def _wiring(given: Any) -> Wiring | None:
-    if given is None or isinstance(given, Wiring):
-        return given
-    if isinstance(given, Mapping):
-        known = [f.name for f in fields(Wiring)]
-        for name in given:
-            if name not in known:
-                raise unknown_name("Crossbar.wires", str(name), known, "field")
-        return Wiring(**given)
-    return Wiring(given, given)
-
-
-def _whole(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def _fed(plan: Order, sizes: Mapping[str, tuple[int, ...]], name: str) -> tuple[int, ...]:

@@ -6,8 +6,10 @@ Néel–Brown: in a pulse of t seconds at V volts a junction switches with the p
 
 below the critical voltage; above it the rate is held at 1 / τ₀ (a modelling choice: precessional switching is
 not modelled). A voltage of the other sign raises the barrier. Without a pulse the same law with V = 0 is the
-retention `τ₀ e^{Δ + ΔE}`. Reading: the parallel state is ohmic and
-`R_AP(V) = R_P (1 + TMR / (1 + (V / V_half)²))`.
+retention `τ₀ e^{Δ + ΔE}`. Reading: the parallel state is ohmic, the same at all temperatures, and
+`R_AP(V, T) = R_P (1 + TMR(T) / (1 + (V / V_half)²))`, with `TMR = 2 p² / (1 − p²)` (Jullière 1975,
+doi:10.1016/0375-9601(75)90174-7) and a polarisation that falls with spin waves, `p ∝ 1 − α T^{3/2}` (Shang et al. 1998,
+doi:10.1103/PhysRevB.58.R2917, measured from 77 to 420 K).
 """
 
 from __future__ import annotations
@@ -23,10 +25,8 @@ from torch import Tensor
 
 from hardware_targets.crossbar.devices.barriers import Barrier, LogCosh
 from hardware_targets.crossbar.devices.event import event
-from hardware_targets.crossbar.devices.pulsed import Ledger, Pulse, PulsedDevice, State, spread
+from hardware_targets.crossbar.devices.pulsed import ROOM, Ledger, Pulse, PulsedDevice, State, spread
 from neurospin.errors import InputError
-
-ROOM = 300.0
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,12 @@ class BinaryMTJ(PulsedDevice):
     """A junction of two states, written by its own current (STT) or by a track below it (SOT, with or without a gate).
 
     The defaults of resistance, TMR, switching voltage and their spreads are the measured ones of a 78 nm STT
-    junction (Nat. Electron. 2025, doi:10.1038/s41928-025-01479-y, Extended Data Fig. 1). Choices: Δ = 40,
-    τ₀ = 1 ns, and that the measured voltages are medians for pulses of `median_seconds` = 10 ns, from which the
-    critical voltages follow, `V_c = V / (1 − ln(t / (τ₀ ln 2)) / Δ)`.
+    junction (Nat. Electron. 2025, doi:10.1038/s41928-025-01479-y, Extended Data Fig. 1: +0.461 V with 6.3 %, −0.299 V with
+    6.7 %, 3363.7 Ω with 5.1 %, TMR 173.5 % with 2.2 %). Choices: Δ = 40, τ₀ = 1 ns, that the measured voltages are medians
+    for pulses of `median_seconds` = 10 ns, from which the critical voltages follow,
+    `V_c = V / (1 − ln(t / (τ₀ ln 2)) / Δ)`, and that all of their spread is between devices. Heat alone spreads single
+    switching events: `ln(rate)` by π / √6, a voltage by 3.4 % at Δ = 40, so that 5.5 % would be left between devices if
+    each was measured once.
 
     Attributes:
         r_p: resistance of the parallel state, ohms, default 3363.7.
@@ -50,6 +53,7 @@ class BinaryMTJ(PulsedDevice):
         r_spread, tmr_spread, v_spread: device to device, coefficients of variation, default 0.051, 0.0225, 0.065.
         track: resistance of the write track, ohms; None (default) writes through the junction.
         vcma: fall of the barrier per volt on the gate, in kT at 300 K, default 0.
+        tmr_alpha: α of the polarisation, K^−3/2, default 2 · 10⁻⁵: a choice, by which TMR at 0 K is 1.58 times that at 300 K.
     """
 
     r_p: float = 3363.7
@@ -65,6 +69,7 @@ class BinaryMTJ(PulsedDevice):
     v_spread: float = 0.065
     track: float | None = None
     vcma: float = 0.0
+    tmr_alpha: float = 2e-5
     hidden: ClassVar[bool] = False
     two_states: ClassVar[bool] = True
     imperfections: ClassVar[Mapping[str, str]] = dict.fromkeys(("r_spread", "tmr_spread", "v_spread"), "device spread")
@@ -79,6 +84,11 @@ class BinaryMTJ(PulsedDevice):
                 "BinaryMTJ", "v_to_ap < 0 and median_seconds < tau0 ln 2 exp(delta)",
                 f"{self.v_to_ap!r} V, {self.median_seconds!r} s", "check sign and units",
             )  # fmt: skip
+
+        if not 0 <= self.tmr_alpha * ROOM**1.5 < 1 - math.sqrt(self.tmr / (2 + self.tmr)):
+            raise InputError(
+                "BinaryMTJ.tmr_alpha", "at least 0, and a polarisation below 1 at 0 K", repr(self.tmr_alpha), "lower it"
+            )
 
     @staticmethod
     def sot_80nm(*, gate: bool = False) -> BinaryMTJ:
@@ -127,14 +137,22 @@ class BinaryMTJ(PulsedDevice):
             "v_scale": spread(shape, self.v_spread, generator),
         }
 
-    def _branches(self, state: State, volts: float | Tensor) -> tuple[Tensor, Tensor]:
+    def _branches(self, state: State, volts: float | Tensor, temperature: float = ROOM) -> tuple[Tensor, Tensor]:
         """Conductances of the parallel and antiparallel states."""
-        tmr = state["tmr"] / (1 + torch.as_tensor(volts / self.v_half).square())
+        tmr = self._tmr(state["tmr"], temperature) / (1 + torch.as_tensor(volts / self.v_half).square())
         return 1 / state["r_p"], 1 / (state["r_p"] * (1 + tmr))
 
-    def conductance(self, state: State, volts: float | Tensor = 0.0) -> Tensor:
+    def _tmr(self, at_room: Tensor, temperature: float) -> Tensor:
+        """TMR at 0 V at a temperature, of junctions with `at_room` at 300 K."""
+        if temperature == ROOM:
+            return at_room
+        left = max(0.0, 1 - self.tmr_alpha * temperature**1.5) / (1 - self.tmr_alpha * ROOM**1.5)
+        square = at_room / (2 + at_room) * left**2
+        return 2 * square / (1 - square)
+
+    def conductance(self, state: State, volts: float | Tensor = 0.0, temperature: float = ROOM) -> Tensor:
         """Siemens, at the voltage across the junction."""
-        p, ap = self._branches(state, volts)
+        p, ap = self._branches(state, volts, temperature)
         return torch.where(state["parallel"] > 0.5, p, ap)
 
     def protection(self, state: State) -> Tensor:
@@ -274,6 +292,15 @@ class MagnetoIonicMTJ(BinaryMTJ):
         tau = torch.where(v > 0, self.tau_up, self.tau_down)
         left = torch.exp(-2 * torch.sinh(v.abs() / self.gate_scale) / tau * state["h_rate"] * seconds)
         return torch.where(v > 0, 1 - (1 - state["h"]) * left, state["h"] * left)
+
+    def hidden_for(self, rise: Tensor) -> Tensor:
+        """The least h, to 1 / 4096, whose barrier rises by `rise` (kT), and 1 where none does."""
+        h = torch.linspace(0, 1, 4097)
+        return h[torch.searchsorted(self.barrier(h).cummax(0).values, rise.float().contiguous()).clamp(max=4096)]
+
+    def gate_to(self, h: Tensor, seconds: float) -> Tensor:
+        """Volts of a pulse that raises a nominal junction from 0 to h < 1, `V₀ asinh(−ln(1 − h) τ / 2t)`."""
+        return self.gate_scale * torch.asinh(-torch.log1p(-h) * self.tau_up / (2 * seconds))
 
     def _pulsed(self, state: State, pulse: Pulse, generator: torch.Generator, temperature: float) -> State:
         new = super()._pulsed(state, pulse, generator, temperature)

@@ -17,6 +17,10 @@ from neurospin.errors import InputError
 State = dict[str, Tensor]
 """Tensors of the shape of the array, by name; `stuck` and `cycles` are in all of them."""
 
+ROOM = 300.0
+READ_VOLTS, READ_SECONDS = 0.1, 10e-9
+"""Of a read, where nothing else is said: choices."""
+
 
 @dataclass(frozen=True)
 class Pulse:
@@ -47,6 +51,9 @@ class Ledger:
         gate_joules: on gates.
         gate_seconds: as above.
         worn: largest share of its rated cycles that a device has used up, state or gate port.
+        reads: of devices, to verify.
+        read_joules: of these.
+        disturbed: devices that pulses meant for others moved.
     """
 
     pulses: float = 0.0
@@ -56,6 +63,14 @@ class Ledger:
     gate_joules: float = 0.0
     gate_seconds: float = 0.0
     worn: float = 0.0
+    reads: float = 0.0
+    read_joules: float = 0.0
+    disturbed: float = 0.0
+
+    @staticmethod
+    def of_reads(g: Tensor, volts: float = READ_VOLTS, seconds: float = READ_SECONDS) -> Ledger:
+        """Of one read of each device, `V² t Σ g`."""
+        return Ledger(reads=float(g.numel()), read_joules=volts**2 * seconds * float(g.double().sum()))
 
     def __add__(self, other: Ledger) -> Ledger:
         sums = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self) if f.name != "worn"}
@@ -78,6 +93,9 @@ class PulsedDevice(ABC):
     two_states: ClassVar[bool] = False
     """Whether a device is in one of two states."""
 
+    by_voltage: ClassVar[bool] = True
+    """Whether the law of its pulses knows their voltage, and so what a part of it does."""
+
     stuck: float = field(default=0.0, kw_only=True)
     endurance: float = field(default=float("inf"), kw_only=True)
     read_noise: float = field(default=0.0, kw_only=True)
@@ -95,8 +113,8 @@ class PulsedDevice(ABC):
         """The family's own tensors."""
 
     @abstractmethod
-    def conductance(self, state: State, volts: float | Tensor = 0.0) -> Tensor:
-        """Conductance at a read voltage, siemens."""
+    def conductance(self, state: State, volts: float | Tensor = 0.0, temperature: float = ROOM) -> Tensor:
+        """Conductance at a read voltage and a temperature, siemens."""
 
     @abstractmethod
     def switching_probability(self, state: State, pulse: Pulse, temperature: float = 300.0) -> Tensor:

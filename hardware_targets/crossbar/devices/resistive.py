@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from hardware_targets.crossbar.devices.pulsed import Pulse, PulsedDevice, State, spread
+from hardware_targets.crossbar.devices.pulsed import ROOM, Pulse, PulsedDevice, State, spread
 from neurospin.errors import InputError
 
 
@@ -18,17 +18,20 @@ from neurospin.errors import InputError
 class HfOxLevels(PulsedDevice):
     """A filament with a few levels; every programming draws the conductance anew around the mean of its level.
 
-    A positive pulse of at least `threshold` volts moves one level up, a negative one down.
+    A positive pulse of at least `threshold` volts moves one level up, a negative one down. It conducts
+    `I = G v₀ sinh(V / v₀)`, the form of Jiang and Wong's model of filaments (doi:10.4231/D37H1DN48, with 0.25 V there).
 
     Attributes:
         means: siemens, rising; default 5 levels from 10 to 90 µS.
         sigmas: standard deviation of each, siemens; default 2 µS.
         threshold: volts, default 1.
+        v_sinh: v₀, default infinite: ohmic.
     """
 
     means: tuple[float, ...] = (10e-6, 30e-6, 50e-6, 70e-6, 90e-6)
     sigmas: tuple[float, ...] = (2e-6,) * 5
     threshold: float = 1.0
+    v_sinh: float = math.inf
     imperfections: ClassVar[Mapping[str, str]] = {"sigmas": "programming noise"}
 
     def __post_init__(self) -> None:
@@ -43,14 +46,22 @@ class HfOxLevels(PulsedDevice):
             raise InputError(
                 "HfOxLevels", "rising means, one sigma >= 0 each", f"{self.means}, {self.sigmas}", "sort them"
             )
+        if not self.v_sinh > 0:
+            raise InputError("HfOxLevels.v_sinh", "volts > 0", repr(self.v_sinh), "give one, or infinity")
 
     def bounds(self, volts: float = 0.0) -> tuple[float, float]:
         """Means of the first and the last level."""
-        return self.means[0], self.means[-1]
+        bend = float(self._bend(volts))
+        return self.means[0] * bend, self.means[-1] * bend
 
     def nominal(self, state: State, volts: float = 0.0) -> Tensor:
         """Mean of the level."""
-        return torch.tensor(self.means)[state["level"].long()]
+        return torch.tensor(self.means)[state["level"].long()] * self._bend(volts)
+
+    def _bend(self, volts: float | Tensor) -> Tensor:
+        """`sinh(x) / x` of `x = V / v₀`."""
+        x = torch.as_tensor(volts).abs() / self.v_sinh
+        return torch.where(x < 1e-3, 1 + x.square() / 6, torch.sinh(x) / x.clamp(min=1e-3))
 
     def strong(self, way: Tensor) -> Pulse:
         """At the threshold, 1 µs."""
@@ -64,9 +75,9 @@ class HfOxLevels(PulsedDevice):
         level = torch.zeros(shape)
         return {"level": level, "g": self._programmed(level, generator)}
 
-    def conductance(self, state: State, volts: float | Tensor = 0.0) -> Tensor:
-        """Siemens."""
-        return state["g"]
+    def conductance(self, state: State, volts: float | Tensor = 0.0, temperature: float = ROOM) -> Tensor:
+        """`I / V`, siemens."""
+        return state["g"] * self._bend(volts)
 
     def switching_probability(self, state: State, pulse: Pulse, temperature: float = 300.0) -> Tensor:
         """1 above the threshold unless the level is the last in that direction, else 0."""
@@ -114,6 +125,7 @@ class PhaseChange(PulsedDevice):
     drift_spread: float = 0.25
     t0: float = 1.0
     imperfections: ClassVar[Mapping[str, str]] = {"step_noise": "programming noise", "drift_spread": "device spread"}
+    by_voltage: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -137,7 +149,7 @@ class PhaseChange(PulsedDevice):
         nu = self.drift * spread(shape, self.drift_spread, generator)
         return {"g": torch.full(shape, self.g_min), "nu": nu, "age": torch.full(shape, self.t0)}
 
-    def conductance(self, state: State, volts: float | Tensor = 0.0) -> Tensor:
+    def conductance(self, state: State, volts: float | Tensor = 0.0, temperature: float = ROOM) -> Tensor:
         """Siemens at the present age."""
         return state["g"] * (state["age"] / self.t0) ** -state["nu"]
 

@@ -32,6 +32,11 @@ class Device(ABC):
         return getattr(self, "levels", None) == 2
 
     @property
+    def curved(self) -> bool:
+        """Whether its current is not proportional to the voltage."""
+        return False
+
+    @property
     @abstractmethod
     def causes(self) -> tuple[str, ...]:
         """Everything that makes a product of this device differ from the exact one."""
@@ -41,16 +46,23 @@ class Device(ABC):
         """The same device with just these causes."""
 
     @abstractmethod
-    def program(self, wanted: Tensor, generator: torch.Generator) -> State:
-        """State after an attempt to write conductances `wanted` (siemens); same shape."""
+    def program(self, wanted: Tensor, generator: torch.Generator, tile: tuple[int, int] | None = None) -> State:
+        """State after an attempt to write conductances `wanted` (siemens); same shape.
+
+        `tile`: rows and columns that share lines, from the last row and the first column on; default all.
+        """
 
     @abstractmethod
-    def conductance(self, state: State) -> Tensor:
-        """Conductance of a state, siemens."""
+    def conductance(self, state: State, volts: Tensor | None = None, temperature: float = 300.0) -> Tensor:
+        """Conductance of a state, siemens: of a read, or at other voltages, which broadcast with the state."""
 
     @abstractmethod
     def read_variance(self, state: State) -> Tensor:
         """Variance of the conductance from one read to the next, siemens²; reads are independent."""
+
+    def protect(self, state: State, rise: Tensor, generator: torch.Generator) -> State:
+        """State after its barriers were raised by `rise` (kT at 300 K): unchanged, for devices without hidden value."""
+        return state
 
     def relax(self, state: State, seconds: float, generator: torch.Generator, temperature: float = 300.0) -> State:
         """State after a time without writing: unchanged, for models that do not know time."""
@@ -81,11 +93,11 @@ class Ideal(Device):
         """Itself."""
         return self
 
-    def program(self, wanted: Tensor, generator: torch.Generator) -> Tensor:
+    def program(self, wanted: Tensor, generator: torch.Generator, tile: tuple[int, int] | None = None) -> Tensor:
         """What is wanted."""
         return wanted
 
-    def conductance(self, state: Tensor) -> Tensor:
+    def conductance(self, state: Tensor, volts: Tensor | None = None, temperature: float = 300.0) -> Tensor:
         """The state."""
         return state
 
@@ -149,7 +161,7 @@ class BoundedLinear(Device):
             read_noise=self.read_noise if "read noise" in kept else 0.0,
         )
 
-    def program(self, wanted: Tensor, generator: torch.Generator) -> Tensor:
+    def program(self, wanted: Tensor, generator: torch.Generator, tile: tuple[int, int] | None = None) -> Tensor:
         """The conductance that writing leaves."""
         if self.levels is not None:
             step = (self.g_max - self.g_min) / (self.levels - 1)
@@ -158,7 +170,7 @@ class BoundedLinear(Device):
         error = self.programming_noise * (self.g_max - self.g_min) * draw
         return (wanted + error).clamp(self.g_min, self.g_max)
 
-    def conductance(self, state: Tensor) -> Tensor:
+    def conductance(self, state: Tensor, volts: Tensor | None = None, temperature: float = 300.0) -> Tensor:
         """The state."""
         return state
 

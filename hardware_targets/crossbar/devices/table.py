@@ -15,7 +15,7 @@ import torch
 from scipy.optimize import least_squares
 from torch import Tensor
 
-from hardware_targets.crossbar.devices.pulsed import Pulse, PulsedDevice, State
+from hardware_targets.crossbar.devices.pulsed import ROOM, Pulse, PulsedDevice, State
 from neurospin.errors import InputError, MissingFile
 
 COLUMNS = ["pulse", "g_up", "g_down"]
@@ -41,6 +41,7 @@ class TableDevice(PulsedDevice):
     residual: float = 0.0
     nonlinearity: tuple[float, float] = (math.nan, math.nan)
     imperfections: ClassVar[Mapping[str, str]] = {"sigma": "programming noise"}
+    by_voltage: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -118,7 +119,7 @@ class TableDevice(PulsedDevice):
     def _fresh(self, shape: tuple[int, ...], generator: torch.Generator) -> State:
         return {"g": torch.full(shape, self.up[0])}
 
-    def conductance(self, state: State, volts: float | Tensor = 0.0) -> Tensor:
+    def conductance(self, state: State, volts: float | Tensor = 0.0, temperature: float = ROOM) -> Tensor:
         """Siemens."""
         return state["g"]
 

@@ -16,7 +16,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from hardware_targets.crossbar.devices.pulsed import Pulse, PulsedDevice, State, spread
+from hardware_targets.crossbar.devices.pulsed import ROOM, Pulse, PulsedDevice, State, spread
 from neurospin.errors import InputError
 
 
@@ -56,7 +56,7 @@ class _Counter(PulsedDevice):
     def _step(self) -> float:
         return (self.g_max - self.g_min) / (self.levels - 1)
 
-    def conductance(self, state: State, volts: float | Tensor = 0.0) -> Tensor:
+    def conductance(self, state: State, volts: float | Tensor = 0.0, temperature: float = ROOM) -> Tensor:
         """`(g_min + level (g_max − g_min) / (levels − 1)) · device factor`."""
         return (self.g_min + state["level"] * self._step()) * state["g_scale"]
 
