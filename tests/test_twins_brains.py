@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from scipy.io import loadmat
 
 import neurospin as ns
+from experiments.twins import objects92, piriform
 from neurospin.errors import InputError
-from neurospin.twins import Convolution, Recurrent, Spikes, Twin, TwinData, fit, gabors, geometry, score, set_filters
+from neurospin.twins import Convolution, Recurrent, Twin, fit, gabors, geometry, score, set_filters
 from tests.shared_data import shared_data
 
 
@@ -34,40 +34,19 @@ def test_gabors_are_tuned_to_their_orientation_and_come_in_pairs():
 @pytest.mark.data
 def test_a_spiking_core_is_nearer_to_the_cortex_of_monkeys_than_its_rate_form():
     """The numbers of `experiments/twins/objects92.md`."""
-    file = loadmat(shared_data("objects92") / "Kriegeskorte_Neuron2008_supplementalData.mat", simplify_cells=True)
-    monkey = file["RDMs_mIT_hIT_fig1"][0]["RDM"]
-    colours = np.stack([s["image"] for s in file["stimuli_92objs"]]).astype(np.float32)
-    grey = torch.as_tensor(colours.mean(-1) / 255)[:, None]
-    grey -= grey[:, :, :1, :1].clone()
+    shown, monkey, _, _ = objects92.images(shared_data("objects92"))
     told = {}
     for neuron in ("rate", "lif"):
-        core = Convolution(16, 9, stride=2, neuron=neuron, tau_mem=10e-3).build((1, 175, 175), 1e-3, seed=0)
-        set_filters(core, 4000 * gabors(4.0))
-        (_, synapse), (_, neurons) = core.named_blocks()
-        with torch.no_grad():
-            rates = neurons(synapse(grey[None]).expand(10, -1, -1, -1, -1).contiguous())[0].mean(0)
-            pooled = torch.nn.functional.avg_pool2d(rates, 8).flatten(1).double().numpy()
-        told[neuron] = geometry.compare_rdms(geometry.rdm(pooled), monkey, "spearman")
+        patterns = objects92.core(neuron, 4000.0)[0](shown)[0]
+        told[neuron] = geometry.compare_rdms(geometry.rdm(patterns), monkey, "spearman")
     assert told == pytest.approx({"rate": 0.207, "lif": 0.247}, abs=0.003)
 
 
 @pytest.mark.data
 def test_a_spiking_twin_of_a_population_in_the_piriform_cortex():
     """One fold and one seed of `experiments/twins/piriform.py`."""
-    held = np.load(shared_data("piriform") / "aPCx_15_spikes.npz")
-    time, trial = held["t_ms"] / 1e3, held["odor"].astype(int) * 10 + held["trial"]
-    inside = (time >= 3.5) & (time < 6.5)
-    kept = np.bincount(held["unit"][inside], minlength=199) / 450 > 0.5
-    inside &= kept[held["unit"]]
-    row = np.cumsum(kept) - 1
-    spikes = Spikes(time[inside] - 3.5, row[held["unit"][inside]], trial[inside], 3.0)
-    middle = 3.5 + (np.arange(60) + 0.5) * 0.05
-    stimuli = np.zeros((15, 60, 18), np.float32)
-    stimuli[np.arange(15), :, np.arange(15)] = (middle > 4) & (middle < 6)
-    stimuli[:, :, 15:] = np.stack([middle > 0, (middle > 3.8) & (middle < 4), (middle > 4) & (middle < 4.2)], axis=1)
-    repeat = np.tile(np.arange(10), 15)
-    table = {"stimulus": np.repeat(np.arange(15), 10), "tier": np.where(np.isin(repeat, (1, 4, 7)), "test", "train")}
-    data = TwinData(table, stimuli, spikes)
+    data = piriform.recording(shared_data("piriform") / "aPCx_15_spikes.npz")
+    data = piriform.tiers(data, piriform.FOLDS[1])
     found = fit(Twin(Recurrent(64, "lif"), dt=0.05), data, seed=0, iterations=200, weight_decay=1.0)
     assert found.model.parameter_count() == pytest.approx(14_087, rel=0.001)
     scores = score(found, data, dt=0.1)

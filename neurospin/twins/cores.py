@@ -88,12 +88,24 @@ class Core(ABC):
         kind = LIF if self.neuron == "lif" else ALIF
         return kind(size, tau, learn=("tau_mem",), surrogate=ArcTan(self.surrogate))
 
-    def dense(self, inputs: int, outputs: int, generator: torch.Generator, *, bias: bool = True) -> Dense:
-        """All-to-all synapses with the core's initial values."""
-        made = Dense(inputs, outputs, bias=bias, weight=Float(self.gain), generator=generator)
-        if made.bias is not None:
-            torch.nn.init.constant_(made.bias, self.bias)
-        return made
+    def layers(
+        self, sizes: int | tuple[int, ...], inputs: int, dt: float, generator: torch.Generator,
+        recurrent_gain: float | None = None,
+    ) -> list[tuple[str, Block | Loop]]:  # fmt: skip
+        """All-to-all layers, `dense1, neurons1, dense2, …`; with `recurrent_gain`, each feeds itself, too."""
+        found: list[tuple[str, Block | Loop]] = []
+        for layer, outputs in enumerate(_widths(f"{type(self).__name__}.sizes", sizes), start=1):
+            dense = Dense(inputs, outputs, bias=True, weight=Float(self.gain), generator=generator)
+            assert dense.bias is not None
+            torch.nn.init.constant_(dense.bias, self.bias)
+            found.append((f"dense{layer}", dense))
+            neurons: Block | Loop = self.neurons(outputs, dt)
+            if recurrent_gain is not None:
+                back = Dense(outputs, outputs, weight=Float(recurrent_gain), generator=generator)
+                neurons = Loop(neurons, back)
+            found.append((f"neurons{layer}", neurons))
+            inputs = outputs
+        return found
 
 
 @dataclass(frozen=True)
@@ -116,13 +128,7 @@ class FeedForward(Core):
 
     def blocks(self, size: tuple[int, ...], dt: float, generator: torch.Generator) -> list[tuple[str, Block | Loop]]:
         """`dense1, neurons1, dense2, …`."""
-        found: list[tuple[str, Block | Loop]] = []
-        inputs = size[0]
-        for layer, outputs in enumerate(_widths("FeedForward.sizes", self.sizes), start=1):
-            found.append((f"dense{layer}", self.dense(inputs, outputs, generator)))
-            found.append((f"neurons{layer}", self.neurons(outputs, dt)))
-            inputs = outputs
-        return found
+        return self.layers(self.sizes, size[0], dt, generator)
 
 
 @dataclass(frozen=True)
@@ -147,14 +153,7 @@ class Recurrent(Core):
 
     def blocks(self, size: tuple[int, ...], dt: float, generator: torch.Generator) -> list[tuple[str, Block | Loop]]:
         """`dense1, neurons1` with its loop `neurons1_recurrent`, `dense2, …`."""
-        found: list[tuple[str, Block | Loop]] = []
-        inputs = size[0]
-        for layer, outputs in enumerate(_widths("Recurrent.sizes", self.sizes), start=1):
-            found.append((f"dense{layer}", self.dense(inputs, outputs, generator)))
-            back = Dense(outputs, outputs, weight=Float(self.recurrent_gain), generator=generator)
-            found.append((f"neurons{layer}", Loop(self.neurons(outputs, dt), back)))
-            inputs = outputs
-        return found
+        return self.layers(self.sizes, size[0], dt, generator, self.recurrent_gain)
 
 
 @dataclass(frozen=True)
