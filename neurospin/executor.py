@@ -19,7 +19,6 @@ from neurospin.errors import GraphError
 from neurospin.neurons import Neuron
 from neurospin.scan import Dynamics, Scan
 from neurospin.scan.recurrent import recurrent_scan
-from neurospin.scan.reference import step
 from neurospin.synapses import Delay, Dense, Events, Synapse
 from neurospin.synapses.layer import layer
 from neurospin.synapses.product import product
@@ -85,7 +84,7 @@ def part(block: Neuron | Synapse) -> Part:
     if isinstance(block, Neuron):
         return Part(
             lambda x, state, voltage: block.scan(x, state, voltage=voltage), block.size,
-            lambda batch: block.initial(batch), _stepper(block),
+            lambda batch: block.initial(batch), block.stepper,
             block.dynamics if type(block).scan is Neuron.scan else None,
             partial(_behind, block) if type(block).scan is Neuron.scan else None,
         )  # fmt: skip
@@ -102,18 +101,6 @@ def part(block: Neuron | Synapse) -> Part:
 def _behind(neuron: Neuron, x: Tensor | Events, weight: Tensor, bias: Tensor | None, state: State) -> Scan:
     """A neuron behind a matrix, as one."""
     return layer(x, weight, bias, state, neuron.dynamics(), neuron.memory)
-
-
-def _stepper(neuron: Neuron) -> Callable[[], Step] | None:
-    """Steps of a neuron whose coefficients are computed once for the whole loop."""
-    if type(neuron).scan is not Neuron.scan:
-        return None  # it does more than the time loop: a sequence of one step
-
-    def make() -> Step:
-        dynamics = neuron.dynamics()
-        return lambda x, state: step(x, state, dynamics)
-
-    return make
 
 
 @dataclass

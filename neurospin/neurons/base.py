@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from operator import is_
 from typing import Any, ClassVar, Self
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from neurospin.errors import GraphError, InputError, unknown_name
 from neurospin.scan import Dynamics, Scan, membrane, scan
 from neurospin.scan.pool import zeros
+from neurospin.scan.reference import step
 from neurospin.scan.spec import coefficients, plain
 from neurospin.surrogate import Surrogate
 from neurospin.types import Spikes, State
@@ -218,6 +219,21 @@ class Neuron(nn.Module, ABC):
         else:
             state = (zeros((batch, *self.size)),) * dynamics.states
         return scan(current, state, dynamics, voltage=voltage, memory=self.memory)
+
+    def stepper(self) -> Callable[[Tensor, State], tuple[Tensor, State]]:
+        """A function that does one step, from input `(batch, *neuron)` and state to output and new state.
+
+        What the constants give is computed once, for all the steps of a loop.
+        """
+        if type(self).scan is not Neuron.scan:  # it does more than the time loop
+
+            def one(x: Tensor, state: State) -> tuple[Tensor, State]:
+                output, _, state = self.scan(x.unsqueeze(0), state)
+                return output[0], state
+
+            return one
+        dynamics = self.dynamics()
+        return lambda x, state: step(x, state, dynamics)
 
     def forward(self, current: Spikes, state: State | None = None) -> tuple[Tensor, State]:
         """Output `(time, batch, *neuron)` and the state after the last step; `None` is a fresh state."""

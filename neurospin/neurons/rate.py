@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from neurospin.errors import unknown_name
 from neurospin.neurons.base import Neuron, Value
 from neurospin.scan import Scan
+from neurospin.scan.reference import step
 from neurospin.types import Spikes, State
 
 
@@ -61,9 +62,22 @@ class Rate(Neuron):
     def scan(self, current: Spikes, state: State | None = None, *, voltage: bool = False) -> Scan:
         """Rates, new state, and on request the voltages, for input `(time, batch, *neuron)`."""
         result = super().scan(current, state)
-        above = result.output - self.constant("v_threshold")
-        rate = torch.relu(above) if self.activation == "rectified" else nn.functional.softplus(above)
+        rate = self._rate(result.output, self.constant("v_threshold"))
         return Scan(rate, result.output if voltage else None, result.state)
+
+    def stepper(self) -> Callable[[Tensor, State], tuple[Tensor, State]]:
+        """As of `Neuron`."""
+        dynamics, threshold = self.dynamics(), self.constant("v_threshold")
+
+        def one(x: Tensor, state: State) -> tuple[Tensor, State]:
+            v, state = step(x, state, dynamics)
+            return self._rate(v, threshold), state
+
+        return one
+
+    def _rate(self, voltage: Tensor, threshold: Tensor) -> Tensor:
+        above = voltage - threshold
+        return torch.relu(above) if self.activation == "rectified" else nn.functional.softplus(above)
 
     def rate_twin(self) -> Rate:
         """Itself."""
