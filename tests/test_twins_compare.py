@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from neurospin.errors import GraphError, InputError
-from neurospin.twins import FeedForward, Recurrent, Twin, compare, fit, run_on, score
+from neurospin.twins import FeedForward, Recurrent, Twin, compare, fit, fit_alike, run_on, score
 from tests.test_twins_fit import planted
 
 LIF = Twin(Recurrent(16, "lif"))
@@ -87,3 +87,26 @@ def test_what_is_unfair_or_cannot_be_exported_is_refused(fits):
     analog = replace(data, stimuli=data.stimuli * 0.7)
     with pytest.raises(InputError, match="zeros and ones"):
         run_on(fit(LIF, analog, iterations=1), analog, "loihi")
+
+
+def test_forms_are_searched_and_fitted_alike():
+    pytest.importorskip("optuna", reason="optuna is not installed")
+    data, _ = planted(stimuli=10, bins=3)
+
+    def make(form, trial):
+        decay = trial.suggest_float("weight_decay", 1e-3, 1.0, log=True)
+        return Twin(FeedForward(8, form)), {"iterations": 20, "weight_decay": decay, "lr": 0.03}
+
+    found = fit_alike(make, data, budget=3, seeds=(4, 5))
+    assert list(found) == ["rate", "lif"] and [f.seed for f in found["lif"]] == [4, 5]
+    both = replace(data, trials={**data.trials, "tier": np.where(data.trials["tier"] == "test", "test", "train")})
+    for form, fits in found.items():
+        decay = fits[0].settings["weight_decay"]
+        again = fit(Twin(FeedForward(8, form)), both, seed=4, iterations=20, weight_decay=decay, lr=0.03)
+        np.testing.assert_array_equal(again.predict(data), fits[0].predict(data))
+        assert fits[0].settings["budget"] == 3 and len(fits[0].validation) == 0
+    assert compare(found["rate"], found["lif"], data, resamples=20).seeds == 2
+    with pytest.raises(InputError, match=r"compare\.budget"):
+        compare(found["rate"], [replace(f, settings={**f.settings, "budget": 9}) for f in found["lif"]], data)
+    with pytest.raises(InputError, match="validation trials"):
+        fit_alike(make, replace(data, trials={n: c for n, c in data.trials.items() if n != "tier"}))

@@ -14,6 +14,7 @@ from neurospin.twins import (
     fit,
     geometry,
     lesioned,
+    most_exciting_input,
     respond,
     search,
     stimulated,
@@ -39,6 +40,19 @@ def test_any_stimulus_is_answered_and_tuning_curves_average_equal_values(fitted)
     np.testing.assert_allclose(curves[1], told[values == 1].mean((0, 1)))
     with pytest.raises(InputError, match="one per stimulus"):
         tuning(fits["lif"], data.stimuli, [1.0])
+
+
+@pytest.mark.parametrize("neuron", ["rate", "lif"])
+def test_the_input_that_excites_a_fitted_unit_most_is_its_planted_filter(neuron):
+    data, rates = planted(stimuli=100, repeats=8, bins=2)
+    filters = np.linalg.lstsq(data.stimuli, np.log(rates[:, 0]) - 1, rcond=None)[0]
+    found = fit(Twin(FeedForward(32, neuron)), data, iterations=150)
+    for unit in range(3):
+        best = most_exciting_input(lambda x: found.model(x).mean(0), (5,), unit, norm=2.0, steps=50).numpy()
+        assert best @ filters[:, unit] / np.linalg.norm(best) / np.linalg.norm(filters[:, unit]) > 0.8
+        drawn = np.random.default_rng(0).standard_normal((200, 5))
+        drawn *= 2 / np.linalg.norm(drawn, axis=1, keepdims=True)
+        assert respond(found, best[None]).mean(1)[0, unit] > np.quantile(respond(found, drawn).mean(1)[:, unit], 0.95)
 
 
 @pytest.mark.parametrize("neuron", ["rate", "lif"])

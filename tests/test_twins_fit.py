@@ -1,5 +1,7 @@
 """Twins are fitted to what was planted, the same for the same seed, and refuse what they cannot fit."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -166,3 +168,26 @@ def test_what_cannot_be_fitted_is_refused():
         score(fit(Twin(FeedForward(4)), data, iterations=1), data, dt=0.07)
     with pytest.raises(InputError, match="units without"):
         fit(Twin(FeedForward(4)), planted(sessions=2)[0].select(np.arange(0, 300, 2)))
+
+
+def test_two_hundred_units_and_a_thousand_trials_take_less_than_half_a_minute():
+    draw = np.random.default_rng(0)
+    stimuli = draw.standard_normal((500, 20)).astype(np.float32)
+    shown = np.repeat(np.arange(500), 2)
+    rates = np.exp(-1 + stimuli @ draw.standard_normal((20, 200)) * 0.15)
+    counts = draw.poisson(rates[shown][:, None], (1000, 20, 200)).astype(float)
+    data = TwinData({"stimulus": shown}, stimuli, Counts(counts, 0.05)).split("stimulus", test=0.2, val=0)
+    found = fit(Twin(Recurrent(64, "lif")), data, iterations=250, batch=64)
+    assert found.seconds < 30  # of the processor; 2.5 where this was written
+    assert score(found, data).means()["cc_norm"] > 0.85
+
+
+def test_the_package_is_imported_in_less_than_two_seconds():
+    code = (
+        "import sys, time; t = time.process_time; a = t(); import neurospin.twins as twins; b = t(); "
+        "assert 'torch' not in sys.modules; import torch; c = t(); twins.fit, twins.score; d = t(); "
+        "assert 'scipy.stats' not in sys.modules and 'scipy.optimize' not in sys.modules; print(b - a, d - c)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    package, parts = map(float, done.stdout.split())
+    assert package < 2 and parts < 2  # of the processor, beside torch's own; 0.02 and 0.7 where this was written

@@ -18,8 +18,11 @@ from .export import Exported as Exported
 from .export import run_on as run_on
 from .filters import gabors as gabors
 from .filters import set_filters as set_filters
-from .fitting import Fit as Fit
+from .fitted import Fit as Fit
 from .fitting import fit as fit
+from .fitting import fit_together as fit_together
+from .generalise import Generalisation as Generalisation
+from .generalise import generalisation as generalisation
 from .insilico import most_exciting_input as most_exciting_input
 from .interventions import Track as Track
 from .interventions import lesioned as lesioned
@@ -32,6 +35,7 @@ from .responses import Counts as Counts
 from .responses import Signal as Signal
 from .responses import Spikes as Spikes
 from .searching import Found as Found
+from .searching import fit_alike as fit_alike
 from .searching import search as search
 from .single import EscapeLIF as EscapeLIF
 from .single import fit_escape_lif as fit_escape_lif

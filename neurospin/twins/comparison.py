@@ -15,12 +15,12 @@ from neurospin.twins import geometry, variability
 from neurospin.twins.data import TwinData
 from neurospin.twins.evaluate import score, tested
 from neurospin.twins.export import run_on
-from neurospin.twins.fitting import Fit
+from neurospin.twins.fitted import Fit
 from neurospin.twins.responses import Signal, Spikes
 from neurospin.twins.scores import Scores
 
 SAME = ("readout", "observation", "nonlinearity", "dt", "window", "steps", "shifter", "modulator")
-SETTINGS = ("iterations", "batch", "schedule", "terms")
+SETTINGS = ("iterations", "batch", "schedule", "terms", "budget")
 MEASURES = ("cc_norm", "feve", "bits_per_spike")
 
 
@@ -114,8 +114,8 @@ def compare(
 ) -> Comparison:
     """Compare two twins that were fitted under the same conditions, on the test trials.
 
-    The conditions are checked: readout, observation, bins, steps, iterations, batch, seeds, and parameters within 1 %.
-    The learning rate and other settings that a search finds may differ; give both the same budget of trials.
+    The conditions are checked: readout, observation, bins, steps, iterations, batch, seeds, the budget of the search,
+    and parameters within 1 %. What a search finds, as the learning rate, may differ. `fit_alike` makes such fits.
 
     Args:
         first: fits of one twin, one per seed, for example of the rate form.
@@ -159,7 +159,7 @@ def _fair(first: list[Fit], second: list[Fit]) -> None:
         if len(values) > 1:
             raise InputError(f"compare.{name}", "the same for both twins", ", ".join(sorted(values)), "fit them alike")
     for name in SETTINGS:
-        values = {repr(fit.settings[name]) for fit in (*first, *second)}
+        values = {repr(fit.settings.get(name)) for fit in (*first, *second)}
         if len(values) > 1:
             raise InputError(f"compare.{name}", "the same for both twins", ", ".join(sorted(values)), "fit them alike")
     seeds = [[fit.seed for fit in fits] for fits in (first, second)]

@@ -6,16 +6,19 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from neurospin.errors import InputError
+from neurospin.errors import InputError, MissingDependency
 from neurospin.files import existing, replacing
 from neurospin.twins.ceilings import Ceiling, ceiling
 from neurospin.twins.responses import Counts, Signal, Spikes
 from neurospin.twins.tables import Table, checked_table, read_csv, rows
+
+if TYPE_CHECKING:
+    import xarray  # pyright: ignore[reportMissingImports]
 
 TIERS = ("train", "val", "test")
 Window = tuple[float, float]
@@ -180,6 +183,26 @@ class TwinData:
             raise InputError("tier", ", ".join(TIERS), repr(name), "use one of these")
         return self.select(self.trials["tier"] == name)
 
+    def choices(self, column: str = "choice", *, duration: float = 1.0) -> TwinData:
+        """The same trials with what was chosen as the response: one unit per option, 1 for the chosen one.
+
+        For `Twin(observation="choice")`; `steps` of the core pass in the one bin of a trial.
+
+        Args:
+            column: of the trials: what was chosen; its values, sorted, are the options.
+            duration: of a trial in seconds (default 1).
+
+        Raises:
+            InputError: no such column, or fewer than two options.
+        """
+        if column not in self.trials:
+            raise InputError("choices", f"a column {column!r} of the trials", ", ".join(self.trials), "add it")
+        options, which = np.unique(self.trials[column], return_inverse=True)
+        if len(options) < 2:
+            raise InputError(f"trials.{column}", "two options or more", str(options.tolist()), "leave other trials in")
+        chosen = Counts(np.eye(len(options))[which][:, None], duration)
+        return replace(self, responses=chosen, units={"option": options})
+
     def counts(self, dt: float | None = None, window: Window | None = None) -> np.ndarray:
         """Responses in bins, `(trials, bins, units)`; nan where a unit was not recorded in a trial's session.
 
@@ -233,6 +256,28 @@ class TwinData:
             for name, values in self.covariates.items()
         }
         return Tensors(shown, responses, along)
+
+    def to_xarray(self, dt: float | None = None, window: Window | None = None) -> xarray.DataArray:
+        """Responses as an array `(trial, time, unit)` with the columns of both tables as coordinates.
+
+        Times are those of the bins' beginnings, in seconds after the start of a trial. `dt` and `window` are those of
+        `counts`.
+
+        Raises:
+            MissingDependency: xarray is not installed.
+        """
+        try:
+            import xarray  # pyright: ignore[reportMissingImports]
+        except ImportError as error:
+            fix = "pip install 'neurospin[xarray]'"
+            raise MissingDependency("to_xarray", "xarray", "no such package", fix) from error
+        values = self.counts(dt, window)
+        step = dt if dt is not None else self.responses.dt  # type: ignore[union-attr]
+        times = (window or (0.0, 0.0))[0] + step * np.arange(values.shape[1])
+        along = {"time": ("time", times)}
+        along |= {name: ("trial", column) for name, column in self.trials.items()}
+        along |= {name if name not in along else f"unit_{name}": ("unit", c) for name, c in self.units.items()}
+        return xarray.DataArray(values, dims=("trial", "time", "unit"), coords=along, attrs=dict(self.meta))
 
     def save(self, path: str | Path) -> None:
         """Write everything into one `.npz`, whole or not at all; nothing in it needs pickle."""

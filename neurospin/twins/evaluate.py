@@ -7,7 +7,7 @@ import numpy as np
 from neurospin.errors import InputError
 from neurospin.twins import scores
 from neurospin.twins.data import TwinData
-from neurospin.twins.fitting import Fit
+from neurospin.twins.fitted import Fit
 from neurospin.twins.responses import Signal
 from neurospin.twins.scores import Scores
 

@@ -13,7 +13,7 @@ from neurospin.neurons import Spiking
 from neurospin.target import Report, Target, deploy
 from neurospin.twins.data import TwinData
 from neurospin.twins.evaluate import score_predictions, tested
-from neurospin.twins.fitting import Fit
+from neurospin.twins.fitted import Fit
 from neurospin.twins.prepare import Prepared
 from neurospin.twins.scores import Scores
 

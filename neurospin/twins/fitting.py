@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,65 +14,12 @@ from torch import Tensor
 
 from neurospin.errors import InputError
 from neurospin.twins.data import TwinData
+from neurospin.twins.fitted import Fit, in_parts
 from neurospin.twins.losses import Batch, Term, sampled_through
 from neurospin.twins.prepare import Prepared, model_for
 from neurospin.twins.twin import Model, Twin
 
 Observer = Callable[[int, Model], None]
-
-
-@dataclass(frozen=True)
-class Fit:
-    """A fitted twin.
-
-    Attributes:
-        twin: the description.
-        model: the fitted module; `model.core` is the `Network` that can be exported.
-        seed: of initial values and batches.
-        iteration: at which the kept parameters were reached: the last one, or the best on the validation trials.
-        settings: of the fit, by name.
-        losses: of the training trials, `(iterations,)`; with the terms and penalties.
-        validation: pairs of iteration and negative log-likelihood per response of the validation trials.
-        seconds: of the processor.
-    """
-
-    twin: Twin
-    model: Model
-    seed: int
-    iteration: int
-    settings: Mapping[str, float | str]
-    losses: np.ndarray = field(repr=False)
-    validation: np.ndarray = field(repr=False)
-    seconds: float = 0.0
-
-    def predict(self, data: TwinData) -> np.ndarray:
-        """Expected responses to every trial of `data`, `(trials, bins, units)`, whatever its tier."""
-        self.model.eval()
-        prepared = Prepared.of(self.twin, data, grouped=False, model=self.model)
-        with torch.no_grad():
-            if not self.twin.covariates:  # the same stimulus, the same prediction
-                return in_parts(self.model, prepared.stimuli).transpose(0, 1)[prepared.shown].double().numpy()
-            return in_parts(
-                self.model, prepared.stimuli[prepared.shown], prepared.covariates
-            ).transpose(0, 1).double().numpy()  # fmt: skip
-
-    def sample(self, data: TwinData, *, seed: int = 0) -> np.ndarray:
-        """Responses drawn at random to every trial of `data`, `(trials, bins, units)`, noise of the core included."""
-        self.model.eval()
-        generator = torch.Generator().manual_seed(seed)
-        prepared = Prepared.of(self.twin, data, grouped=False, model=self.model)
-        with torch.no_grad():
-            mean = self.model(prepared.stimuli[prepared.shown], prepared.covariates, generator, noisy=True)
-            return self.model.observation.sample(mean, generator).transpose(0, 1).double().numpy()
-
-
-def in_parts(model: Model, stimuli: Tensor, covariates: Mapping[str, Tensor] | None = None, size: int = 256) -> Tensor:
-    """The model's answer, some stimuli at a time."""
-    parts = [
-        model(stimuli[i : i + size], {n: c[:, i : i + size] for n, c in (covariates or {}).items()})
-        for i in range(0, len(stimuli), size)
-    ]
-    return torch.cat(parts, dim=1)
 
 
 def fit(
@@ -122,27 +69,63 @@ def fit(
     Raises:
         InputError: no responses, settings out of range, or data that do not fit the twin.
     """
-    if data.responses is None:
-        raise InputError("fit.data", "responses", "behaviour alone", "see neurospin.twins.behaviour")
+    return fit_together(
+        [(twin, data)], seed=seed, iterations=iterations, batch=batch, lr=lr, schedule=schedule,
+        weight_decay=weight_decay, sparsity=sparsity, terms=terms, patience=patience, every=every, start=start,
+        train_core=train_core, observer=observer,
+    )[0]  # fmt: skip
+
+
+def fit_together(
+    recordings: Sequence[tuple[Twin, TwinData]],
+    *,
+    seed: int = 0,
+    iterations: int = 250,
+    batch: int = 256,
+    lr: float = 1e-2,
+    schedule: str = "cosine",
+    weight_decay: float = 1e-2,
+    sparsity: float = 0.0,
+    terms: Sequence[Term] = (),
+    patience: int | None = None,
+    every: int = 10,
+    start: Fit | None = None,
+    train_core: bool = True,
+    observer: Observer | None = None,
+) -> list[Fit]:
+    """Fit twins that share one core: subjects, instruments and tasks together.
+
+    Every recording has its own filter, readout and observation, and its own bins; the core's description and its step
+    (`dt / steps`) are the same for all. The loss is the sum of the losses per response of the recordings. Where a
+    likelihood depends on units (high-gamma power in µV²), scale the responses first.
+
+    Args:
+        recordings: twins with the data of each.
+        observer: as of `fit`; it sees the first twin's model.
+        seed, iterations, batch, lr, schedule, weight_decay, sparsity, terms, patience, every, start, train_core: as of
+            `fit`, for all alike.
+
+    Returns:
+        One fit per recording, in order; their models hold the same core.
+
+    Raises:
+        InputError: as `fit`, or cores, steps or sizes of stimuli that differ.
+    """
     if iterations < 1 or batch < 1 or every < 1 or not lr > 0 or schedule not in ("cosine", "constant"):
         got = f"{iterations}, {batch}, {every}, {lr:g}, {schedule!r}"
         expected = "iterations, batch, every ≥ 1, lr > 0, schedule 'cosine' or 'constant'"
         raise InputError("fit", expected, got, "check them")
     began = time.process_time()
-    tiered = "tier" in data.trials
-    train = data.tier("train") if tiered else data
-    held = data.tier("val") if tiered and (data.trials["tier"] == "val").any() else None
-    if not len(train):
-        raise InputError("fit.data", "training trials", "none", "split() with a smaller test")
-    model = model_for(twin, train, seed)
-    grouped = model.observation.mean_suffices and not twin.covariates and not terms and not twin.noise
-    known = Prepared.of(twin, train, grouped=grouped, model=model)
-    looked = None if held is None else Prepared.of(twin, held, grouped=grouped, model=model)
-    _begin(model, train.counts(twin.dt, twin.window), start, train_core)
-    optimiser = torch.optim.AdamW(_groups(model, weight_decay), lr=lr, betas=(0.9, 0.99))
+    parts = [_Part.of(twin, data, seed, terms) for twin, data in recordings]
+    models = [part.model for part in parts]
+    _shared(models)
+    for part in parts:
+        _begin(part, start, train_core)
+    learned = list(dict.fromkeys(p for model in models for p in model.parameters() if p.requires_grad))
+    optimiser = torch.optim.AdamW(_groups(learned, weight_decay), lr=lr, betas=(0.9, 0.99))
     generator = torch.Generator().manual_seed(seed + 1)
-    number, losses = len(known.shown), []
-    looks, progress = _Looks(model, looked, patience, observer), _Progress(iterations)
+    losses = []
+    looks, progress = _Looks(parts, patience, observer), _Progress(iterations)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed + 2)  # of readouts that draw places
         looks(0)
@@ -150,18 +133,16 @@ def fit(
             fallen = 0.5 * (1 + math.cos(math.pi * (iteration - 1) / iterations)) if schedule == "cosine" else 1.0
             for group in optimiser.param_groups:
                 group["lr"] = lr * fallen
-            rows = None if number <= batch else torch.randperm(number, generator=generator)[:batch]
-            model.train()
-            loss = _loss(model, known, rows, generator, sparsity, terms)
+            each = [part.loss(batch, generator, sparsity, terms) for part in parts]
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
+            sum(each[1:], each[0]).backward()
+            torch.nn.utils.clip_grad_norm_(learned, 10.0)
             optimiser.step()
-            losses.append(float(loss.detach()))
-            if not math.isfinite(losses[-1]):
-                raise InputError("fit", "a finite loss", f"{losses[-1]:g}", "lower lr, or check the responses")
+            losses.append([float(loss.detach()) for loss in each])
+            if not math.isfinite(sum(losses[-1])):
+                raise InputError("fit", "a finite loss", f"{sum(losses[-1]):g}", "lower lr, or check the responses")
             if iteration % every == 0 or iteration == iterations:
-                progress(iteration, losses[-1])
+                progress(iteration, sum(losses[-1]))
                 if looks(iteration):
                     break
     progress.done()
@@ -170,69 +151,119 @@ def fit(
         "iterations": iterations, "batch": batch, "lr": lr, "schedule": schedule, "weight_decay": weight_decay,
         "sparsity": sparsity, "terms": len(terms),
     }  # fmt: skip
-    return Fit(
-        twin, model, seed, reached, settings, np.array(losses), np.array(looks.found).reshape(-1, 2),
-        time.process_time() - began,
-    )  # fmt: skip
+    seconds = time.process_time() - began
+    return [
+        Fit(
+            part.twin, part.model, seed, reached, settings, np.array(losses)[:, k],
+            np.array(part.found).reshape(-1, 2), seconds,
+        )
+        for k, part in enumerate(parts)
+    ]  # fmt: skip
 
 
-def _loss(
-    model: Model, known: Prepared, rows: Tensor | None, generator: torch.Generator, sparsity: float,
-    terms: Sequence[Term],
-) -> Tensor:  # fmt: skip
-    """What the fit makes small, on a batch."""
-    stimuli, responses, weight, covariates = known.batch(rows)
-    spikes = model.spikes(stimuli, generator, noisy=True)
-    mean = model.respond(model.features(spikes), covariates)
-    loss = _nll(model, mean, responses, weight)
-    if sparsity:
-        loss = loss + sparsity * model.readout.penalty()
-    if terms:
-        drawn = sampled_through(model.observation, mean, generator) if any(term.samples for term in terms) else None
-        stimulus = known.shown if rows is None else known.shown[rows]
-        seen = Batch(mean, responses, weight, spikes, drawn, stimulus, model)
-        loss = loss + sum(term.weight * term(seen) for term in terms)
-    return loss
+@dataclass
+class _Part:
+    """One recording in a fit: its model, what it is fitted to, and what is looked at now and then."""
+
+    twin: Twin
+    model: Model
+    known: Prepared
+    held: Prepared | None
+    counts: np.ndarray
+    found: list[tuple[int, float]] = field(default_factory=list)
+
+    @staticmethod
+    def of(twin: Twin, data: TwinData, seed: int, terms: Sequence[Term]) -> _Part:
+        """The training and the validation trials of a recording."""
+        if data.responses is None:
+            raise InputError("fit.data", "responses", "behaviour alone", "see neurospin.twins.behaviour")
+        tiered = "tier" in data.trials
+        train = data.tier("train") if tiered else data
+        held = data.tier("val") if tiered and (data.trials["tier"] == "val").any() else None
+        if not len(train):
+            raise InputError("fit.data", "training trials", "none", "split() with a smaller test")
+        model = model_for(twin, train, seed)
+        grouped = model.observation.mean_suffices and not twin.covariates and not terms and not twin.noise
+        known = Prepared.of(twin, train, grouped=grouped, model=model)
+        looked = None if held is None else Prepared.of(twin, held, grouped=grouped, model=model)
+        return _Part(twin, model, known, looked, train.counts(twin.dt, twin.window))
+
+    def loss(self, batch: int, generator: torch.Generator, sparsity: float, terms: Sequence[Term]) -> Tensor:
+        """What the fit makes small, on a batch."""
+        model, known, number = self.model, self.known, len(self.known.shown)
+        rows = None if number <= batch else torch.randperm(number, generator=generator)[:batch]
+        model.train()
+        stimuli, responses, weight, covariates = known.batch(rows)
+        spikes = model.spikes(stimuli, generator, noisy=True)
+        mean = model.respond(model.features(spikes), covariates)
+        loss = _nll(model, mean, responses, weight)
+        if sparsity:
+            loss = loss + sparsity * model.readout.penalty()
+        if terms:
+            drawn = sampled_through(model.observation, mean, generator) if any(t.samples for t in terms) else None
+            stimulus = known.shown if rows is None else known.shown[rows]
+            seen = Batch(mean, responses, weight, spikes, drawn, stimulus, model)
+            loss = loss + sum(term.weight * term(seen) for term in terms)
+        return loss
+
+    def look(self) -> float:
+        """Loss per response of the validation trials; 0 where there are none."""
+        if self.held is None:
+            return 0.0
+        stimuli, responses, weight, covariates = self.held.batch(None)
+        with torch.no_grad():
+            return float(_nll(self.model, in_parts(self.model, stimuli, covariates), responses, weight))
+
+
+def _shared(models: Sequence[Model]) -> None:
+    """Give all models the first one's core."""
+    first = models[0]
+    for model in models[1:]:
+        mine, theirs = ((m.twin.core, f"{m.core.dt:g} s", m.size) for m in (first, model))
+        if mine != theirs:
+            raise InputError("fit_together", f"one core, step and size of stimuli: {mine}", str(theirs), "match them")
+        model.share(first.core)
 
 
 class _Looks:
     """Looks at the validation trials now and then, and keeps the best parameters."""
 
-    def __init__(self, model: Model, held: Prepared | None, patience: int | None, observer: Observer | None) -> None:
-        self.model, self.held, self.patience, self.observer = model, held, patience, observer
-        self.found: list[tuple[int, float]] = []
+    def __init__(self, parts: Sequence[_Part], patience: int | None, observer: Observer | None) -> None:
+        self.parts, self.patience, self.observer = parts, patience, observer
         self.best, self.at, self.worse = math.inf, 0, 0
-        self.kept: dict[str, Tensor] | None = None
+        self.kept: list[dict[str, Tensor]] = []
 
     def __call__(self, iteration: int) -> bool:
         """Whether it is time to stop."""
-        self.model.eval()
+        for part in self.parts:
+            part.model.eval()
         if self.observer is not None:
-            self.observer(iteration, self.model)
-        if self.held is None or iteration == 0:
+            self.observer(iteration, self.parts[0].model)
+        if iteration == 0 or all(part.held is None for part in self.parts):
             return False
-        with torch.no_grad():
-            stimuli, responses, weight, covariates = self.held.batch(None)
-            loss = float(_nll(self.model, in_parts(self.model, stimuli, covariates), responses, weight))
-        self.found.append((iteration, loss))
-        if loss < self.best:
-            self.best, self.at, self.worse = loss, iteration, 0
-            self.kept = {name: value.clone() for name, value in self.model.state_dict().items()}
+        each = [part.look() for part in self.parts]
+        for part, loss in zip(self.parts, each, strict=True):
+            if part.held is not None:
+                part.found.append((iteration, loss))
+        if sum(each) < self.best:
+            self.best, self.at, self.worse = sum(each), iteration, 0
+            self.kept = [{n: v.clone() for n, v in part.model.state_dict().items()} for part in self.parts]
             return False
         self.worse += 1
         return self.patience is not None and self.worse >= self.patience
 
     def restore(self) -> int:
         """Take the best parameters back; the iteration at which they were reached, 0 if there was no look."""
-        if self.kept is not None:
-            self.model.load_state_dict(self.kept)
-        self.model.eval()
+        for part, values in zip(self.parts, self.kept, strict=False):
+            part.model.load_state_dict(values)
+        for part in self.parts:
+            part.model.eval()
         return self.at
 
 
-def _begin(model: Model, counts: np.ndarray, start: Fit | None, train_core: bool) -> None:
+def _begin(part: _Part, start: Fit | None, train_core: bool) -> None:
     """Let every unit respond on average as it was recorded, and take over a core."""
-    flat = counts.reshape(-1, counts.shape[2])
+    model, flat = part.model, part.counts.reshape(-1, part.counts.shape[2])
     if not np.isfinite(flat).any(axis=0).all():
         silent = int((~np.isfinite(flat).any(axis=0)).sum())
         raise InputError("fit.data", "training trials of every unit", f"{silent} units without", "split('trial')")
@@ -251,9 +282,8 @@ def _begin(model: Model, counts: np.ndarray, start: Fit | None, train_core: bool
             parameter.requires_grad_(False)
 
 
-def _groups(model: Model, weight_decay: float) -> list[dict]:
+def _groups(learned: Sequence[Tensor], weight_decay: float) -> list[dict]:
     """Weights, which decay, and all other parameters, which do not."""
-    learned = [p for p in model.parameters() if p.requires_grad]
     return [
         {"params": [p for p in learned if p.ndim >= 2], "weight_decay": weight_decay},
         {"params": [p for p in learned if p.ndim < 2], "weight_decay": 0.0},

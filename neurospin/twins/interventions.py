@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from neurospin.errors import InputError, unknown_name
-from neurospin.twins.fitting import Fit, in_parts
+from neurospin.twins.fitted import Fit, in_parts
 from neurospin.twins.twin import Model
 
 

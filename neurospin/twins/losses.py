@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from neurospin.errors import InputError
@@ -143,6 +142,8 @@ class TrialMatching(Term):
 
     def __call__(self, batch: Batch) -> Tensor:
         """Of samples and responses."""
+        from scipy.optimize import linear_sum_assignment  # a third of what `import neurospin.twins.fit` would take
+
         scale = _variance(batch.responses, batch.recorded).rsqrt()
         held = torch.ones_like(batch.responses) if batch.recorded is None else batch.recorded.expand_as(batch.responses)
         number = held.sum(-1).clamp(min=1)

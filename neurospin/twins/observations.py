@@ -243,6 +243,32 @@ class Calcium(Gaussian):
         return self.inverse(super().start(average, variance))
 
 
+class Choice(Observation):
+    """One of several options in every bin, as a trial of behaviour: `P(y_n = 1) = softmax(u)_n`; a unit is an option.
+
+    `TwinData.choices` makes the responses. Bits per spike of all units together are the information about a choice.
+    """
+
+    mean_suffices = True
+
+    def mean(self, drive: Tensor) -> Tensor:
+        """`softmax(u)` over the units."""
+        return torch.softmax(drive, dim=-1)
+
+    def nll(self, mean: Tensor, response: Tensor) -> Tensor:
+        """`−y log p`."""
+        return -response * mean.clamp(min=1e-20).log()
+
+    def start(self, average: Tensor, variance: Tensor) -> Tensor:
+        """`log(average)`."""
+        return average.clamp(min=1e-4).log()
+
+    def sample(self, mean: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """One option each: a 1 among zeros."""
+        drawn = torch.multinomial(mean.flatten(0, -2), 1, generator=generator)
+        return torch.zeros_like(mean).flatten(0, -2).scatter_(1, drawn, 1.0).view_as(mean)
+
+
 def convolved(x: Tensor, kernel: Tensor) -> Tensor:
     """Causal convolution along axis 0, `(lags,)`, with the first value before the start."""
     lags = len(kernel)
@@ -253,4 +279,5 @@ def convolved(x: Tensor, kernel: Tensor) -> Tensor:
 
 OBSERVATIONS: dict[str, type[Observation]] = {
     "poisson": Poisson, "bernoulli": Bernoulli, "gaussian": Gaussian, "gamma": Gamma, "bold": BOLD, "calcium": Calcium,
+    "choice": Choice,
 }  # fmt: skip

@@ -28,7 +28,7 @@ class Twin:
         core: `FeedForward`, `Recurrent` or `Convolution`, in its rate form or a spiking one.
         readout: `"linear"`, and for the maps of a `Convolution` `"factorised"`, `"gaussian2d"` or `"attention"`.
         observation: `"poisson"` or `"bernoulli"` (spikes), `"gaussian"`, `"gamma"` (high-gamma power), `"bold"`,
-            `"calcium"`.
+            `"calcium"`, `"choice"` (behaviour; see `TwinData.choices`).
         dt: width of a bin in seconds; default, that of the counts or the signal. Spikes need it.
         window: from and to, in seconds after the start of a trial; default, the whole trial.
         steps: steps of the core in a bin.
@@ -64,6 +64,9 @@ class Twin:
         if self.shifter is not None and self.core.axes == 1:
             raise InputError("Twin.shifter", "a core with maps", type(self.core).__name__, "use Convolution")
 
+        if self.observation == "choice" and self.modulator:
+            raise InputError("Twin.modulator", "none, since a choice has no gain", ", ".join(self.modulator), "drop it")
+
     @property
     def covariates(self) -> tuple[str, ...]:
         """Names of the covariates that the twin uses."""
@@ -93,7 +96,7 @@ class Model(nn.Module):
         seed: int,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.twin, self.size, self.bins, self.dt = twin, tuple(size), bins, dt
+        self.twin, self.size, self.bins, self.dt, self.covariates = twin, tuple(size), bins, dt, dict(covariates)
         step = dt / twin.steps
         generator = torch.Generator().manual_seed(seed)
         self.core: Network = twin.core.build(self.size, step, seed)
@@ -104,7 +107,12 @@ class Model(nn.Module):
         self.shifter = None if twin.shifter is None else Shifter(covariates[twin.shifter], generator)
         inputs = sum(covariates[name] for name in twin.modulator)
         self.modulator = Modulator(inputs, units, generator) if inputs else None
-        self._split = (_without_first(self.core),)  # in a tuple: its blocks are those of the core
+        self.share(self.core)
+
+    def share(self, core: Network) -> None:
+        """Take a core, perhaps that of another model, as its own."""
+        self.core = core
+        self._split = (_without_first(core),)  # in a tuple: its blocks are those of the core
 
     def parameter_count(self) -> int:
         """How many numbers are learned."""
