@@ -119,8 +119,8 @@ class Fit:
 
 def _described(kind: str, settings: Mapping[str, Any]) -> Twin:
     """A twin from plain values, in which a tuple became a list."""
-    plain = {name: tuple(v) if isinstance(v, list) else v for name, v in settings.items() if name != "core"}
-    core = {name: tuple(v) if isinstance(v, list) else v for name, v in settings["core"].items()}
+    plain: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in settings.items() if n != "core"}
+    core: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in settings["core"].items()}
     return Twin(CORES[kind](**core), **plain)
 
 
