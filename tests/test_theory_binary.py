@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from neurospin.plasticity import BiMU, Levels, Metaplastic, ProbabilisticMetaplasticity
+from neurospin.plasticity.kernels import cpu_drawn
 from neurospin.theory import binary, devices
 
 
@@ -45,7 +46,7 @@ def test_t14_protection_is_what_the_rule_needs_to_flip(m, start):
 
 def test_t15_noise_makes_laborieux_rule_grow_and_the_cures_do_not():
     """Random signs: |h| grows as lr √T without m, ballistically towards lr T/2 with it."""
-    lr, steps, count = 5e-3, 1200, 300
+    lr, steps, count = 5e-3, 4000, 300
     rms = {}
     for name, settings in {
         "plain": {"m": 0.0}, "1.35": {"m": 1.35}, "8": {"m": 8.0},
@@ -61,7 +62,8 @@ def test_t15_noise_makes_laborieux_rule_grow_and_the_cures_do_not():
     assert rms["plain"] == pytest.approx(lr * math.sqrt(steps), rel=4 / math.sqrt(2 * count))
     limit = lr * 100 / 2
     assert rms["plain"] < rms["1.35"] < rms["8"] < lr * steps / 2
-    assert rms["8"] > 0.75 * lr * steps / 2
+    assert rms["1.35"] == pytest.approx(5.28, rel=0.05)  # of another implementation
+    assert rms["8"] == pytest.approx(9.57, rel=0.05)
     assert rms["symmetric"] < 1.5 * rms["plain"] and 0.5 * limit < rms["window"] < 1.1 * limit
 
 
@@ -117,7 +119,7 @@ def test_t30_bimu_forgets_monotonically_and_stays_finite():
     assert all(bool((after <= before).all()) for before, after in pairwise(sizes))
     assert bool((sizes[-1] < 0.5 * sizes[0]).all())
     g = torch.Generator().manual_seed(0)
-    for _ in range(5000):
+    for _ in range(2000):
         before = rule.state[p]["lambda"].clone()
         p.grad = 100 * torch.randn(50, generator=g, dtype=torch.float64)
         # with g as dL/dλ the denominator is at least 1/max_rate
@@ -125,4 +127,17 @@ def test_t30_bimu_forgets_monotonically_and_stays_finite():
         bound = 0.5 * (4.9 * pull.abs() + 3.76 * before.abs() * torch.as_tensor(binary.variance(before.numpy())) / 20)
         rule.step()
         assert bool(((rule.state[p]["lambda"] - before).abs() <= bound + 1e-9).all())
-    assert bool(torch.isfinite(rule.state[p]["lambda"]).all())
+
+
+def test_t30_bimu_stays_finite_for_a_hundred_thousand_noisy_steps():
+    """By the kernel that the rule takes, whose arithmetic is float32."""
+    draw = np.random.default_rng(0)
+    lam, p = draw.normal(size=50).astype(np.float32), np.zeros(50, np.float32)
+    numbers = [np.float32(x) for x in (161.3, 4.9, 3.76, 3.76 / 20, 1 / 0.5)]
+    noise, largest = (100 * draw.normal(size=(1000, 50))).astype(np.float32), 0.0
+    for number in range(100_000):
+        cpu_drawn.bimu(0, p, lam, noise[(number * 617) % 1000] * (1 - p * p), *numbers)
+        largest = max(largest, float(abs(lam).max()))
+    assert math.isfinite(largest) and bool((abs(p) <= 1).all())
+    np.testing.assert_allclose(p, np.tanh(lam.astype(float)), rtol=0, atol=1e-6)
+    assert 1 < largest < 1e6

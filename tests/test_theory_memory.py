@@ -22,10 +22,10 @@ def test_t19_a_two_state_synapse_fades_geometrically():
         state = np.where(draw.random(count) < q, draw.integers(0, 2, count) * 2 - 1, state)
 
 
-@pytest.mark.parametrize("synapses", [1e4, 1e6, 1e8])
+@pytest.mark.parametrize("synapses", [1e4, 1e5, 1e6, 1e8])
 def test_t20_the_best_two_state_synapse(synapses):
     q, lifetime = memory.best_two_state(synapses)
-    assert q == pytest.approx(math.e / math.sqrt(synapses), rel=0.03)
+    assert q == pytest.approx(math.e / math.sqrt(synapses), rel=0.02)
     assert lifetime == pytest.approx(math.sqrt(synapses) / math.e, rel=0.02)
 
 
@@ -44,30 +44,45 @@ def test_t22_a_chain_fades_as_the_root_of_age(beakers, slope):
     assert fitted == pytest.approx(slope, abs=0.03)
 
 
-def test_the_rule_is_the_chain_of_the_theory():
+@pytest.mark.parametrize(("rate", "apart"), [(0.25, 0.09), (0.01, 0.01)])
+def test_the_rule_is_the_chain_of_the_theory(rate, apart):
+    """Its pairs exchange as seldom as their own time allows: the flow of the theory up to the error of such Euler steps."""
     p = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
-    rule = BennaFusi(torch.optim.SGD([p], 1.0), beakers=6, rate=0.25)
+    rule = BennaFusi(torch.optim.SGD([p], 1.0), beakers=6, rate=rate)
     with torch.no_grad():
         p.fill_(1.0)
-    seen = []
-    for _ in range(200):
+    ages, seen = 4 ** np.arange(1, 6), []
+    for _ in range(ages[-1]):
         p.grad = torch.zeros_like(p)
         rule.step()
         seen.append(float(p.detach()))
-    np.testing.assert_allclose(seen, memory.chain_trace(6, np.arange(1, 201)), rtol=1e-9)
+    np.testing.assert_allclose(np.array(seen)[ages - 1], memory.chain_trace(6, ages, rate), rtol=apart)
 
 
-def test_t23_chains_remember_almost_as_many_patterns_as_synapses():
-    """Lifetimes grow as the number of synapses over the variance, far above a two-state synapse's root."""
-    lifetimes = []
-    for synapses, beakers in ((1e4, 8), (1e5, 10), (1e6, 12)):
-        ages = np.unique(np.geomspace(1, 4.0**beakers, 4000).astype(int))
-        trace = memory.chain_trace(beakers, ages)
-        dense = np.interp(np.arange(1, ages[-1]), ages, trace)
-        variance = float(np.cumsum(dense**2)[int(min(synapses, ages[-1] - 2))])
-        signal = np.sqrt(synapses / variance) * trace
-        lifetime = float(ages[signal > 1][-1])
-        lifetimes.append(lifetime)
-        assert lifetime > 5 * memory.best_two_state(synapses)[1]
-    growth = np.diff(np.log10(lifetimes))
-    assert bool((growth > 0.8).all() and (growth < 1.0).all())  # a little less than linear: the variance grows
+@pytest.mark.parametrize(
+    ("synapses", "beakers", "lifetime"), [(1e4, 10, 638), (1e5, 12, 5395), (1e6, 13, 50_556), (1e7, 15, 439_634)]
+)
+def test_t23_chains_remember_almost_as_many_patterns_as_synapses(synapses, beakers, lifetime):
+    """The lifetimes of a prototype, made by impulse responses; `t* = c² N/V`, far above a two-state synapse's root."""
+    found, variance = memory.chain_lifetime(synapses, beakers)
+    assert found == pytest.approx(lifetime, rel=1e-3)
+    assert found * variance / synapses == pytest.approx(1.8, abs=0.1)
+    assert found > 10 * memory.best_two_state(synapses)[1]
+
+
+def test_the_noise_of_a_leaking_chain_is_the_sum_of_its_squared_trace():
+    left, share = memory.chain(3, 0.125, leaking=True)
+    u, flow = np.eye(3)[0], np.zeros((3, 3))
+    for k in range(3):
+        flow[k, k] -= 0.125 * 4.0**-k
+        if k < 2:
+            flow[k, k + 1] += 0.125 * 4.0**-k
+            flow[k + 1, k] += 0.125 * 4.0**-k / 2
+            flow[k + 1, k + 1] -= 0.125 * 4.0**-k / 2
+    total = 0.0
+    for age in range(10_000):
+        if age < 50:
+            assert u[0] == pytest.approx(float((share * left**age).sum()), rel=1e-9)
+        total += u[0] ** 2
+        u = u + flow @ u
+    assert total == pytest.approx(memory.chain_lifetime(1e6, 3)[1], rel=1e-6)

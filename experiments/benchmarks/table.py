@@ -60,10 +60,10 @@ def render(result: dict) -> str:
     ]  # fmt: skip
     for cell in result["cells"]:
         lines += _cell(cell)
-    names = list(result["plasticity"][0]["times"])
-    lines += ["### Metaplastic step", ""]
-    rows = [[f"{r['parameters']:,}", *(_ms(r["times"][n]["cpu"]) for n in names)] for r in result["plasticity"]]
-    lines += _grid(["parameters", *(f"{name}, ms" for name in names)], rows)
+    steps = result["plasticity"]
+    lines += ["### One step of a rule", ""]
+    rows = [[name, *(_ms(row["times"][name]["cpu"]) for row in steps)] for name in steps[0]["times"]]
+    lines += _grid(["", *(f"{row['parameters']:,} parameters, ms" for row in steps)], rows)
     if result["memory"]:
         lines += ["### Peak memory of one forward and backward pass, in arrays of T x B x N float32", ""]
         sizes = result["memory"]

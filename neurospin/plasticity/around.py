@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable
+from abc import ABC
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from neurospin.plasticity.evidence import Evidence
-from neurospin.plasticity.kernels import pull
+from neurospin.plasticity.kernels import Beside, adam_with, pull
 from neurospin.plasticity.rule import Rule
 
 
@@ -32,27 +31,15 @@ class Around(Rule, ABC):
             self.needs_task_boundaries = self.needs_task_boundaries or base.needs_task_boundaries
             self.needs_task_id = self.needs_task_id or base.needs_task_id
             self.samples = base.samples
+            self.draws = self.draws or base.draws
 
     @property
     def state_bits_per_synapse(self) -> int:  # type: ignore[override]
         """Bits of the weight, of the base's state as it is now, and of this rule."""
         return bits_per_synapse(self.base) + self.own_bits
 
-    @abstractmethod
-    def around_step(self, take: Callable[[], None]) -> None:
-        """One step; `take()` is the base's."""
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One update of every parameter that has a gradient."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        self.around_step(self._take)
-        return loss
-
-    def _take(self) -> None:
+    def advance(self) -> None:
+        """The base's step."""
         self.base.step()
 
     def begin_task(self, task: int) -> None:
@@ -76,6 +63,10 @@ class Around(Rule, ABC):
     def rehearse(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """The base's."""
         return self.base.rehearse(x, y) if isinstance(self.base, Rule) else (x, y)
+
+    def writes(self, p: Tensor) -> Tensor | None:
+        """The base's."""
+        return self.base.writes(p) if isinstance(self.base, Rule) else None
 
     def stored(self, p: Tensor) -> list[Tensor]:
         """The base's."""
@@ -128,6 +119,17 @@ class Anchored(Around, ABC):
     def __init__(self, base: torch.optim.Optimizer, strength: float, factor: float, own_bits: int) -> None:
         super().__init__(base, own_bits)
         self.strength, self.factor = strength, factor
+
+    def advance(self) -> None:
+        """Pull, then the base's step; both in one pass over memory where the base is plain Adam."""
+        pulled = self.strength and any("anchor" in state for state in self.state.values())
+        if not (pulled and adam_with(self.base, self._beside)):
+            self.pull()
+            self.base.step()
+
+    def _beside(self, p: Tensor) -> Beside:
+        state = self.state.get(p, {})
+        return Beside(state.get("importance"), state.get("anchor"), strength=self.factor * self.strength)
 
     @torch.no_grad()
     def consolidate(self, importance: dict[Tensor, Tensor], decay: float = 1.0) -> None:

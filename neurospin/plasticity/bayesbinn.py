@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from neurospin.plasticity.kernels import drawn
 from neurospin.plasticity.rule import check
 from neurospin.plasticity.sampled import Bernoulli, Params
 
@@ -55,21 +57,23 @@ class BayesBiNN(Bernoulli):
             state = self.state[p]
             state["prior"] = state["lambda"].clone() if self.learned else state["lambda"] * 0
 
-    def gather(self, p: Tensor, gradient: Tensor, drawn: Tensor) -> Tensor:
+    def weighted(self, gradient: Tensor, lam: Tensor, before: Tensor, temperature: float) -> Tensor:
         """`s g`, by logarithms, since both its squares vanish where λ is large."""
-        group = next(group for group in self.param_groups if any(q is p for q in group["params"]))
-        lam = self.state[p]["lambda"]
-        ratio = (2 * (_log_cosh(lam) - _log_cosh(drawn))).exp()
-        return gradient * ratio / group["temperature"]
+        return gradient * (2 * (_log_cosh(lam) - _log_cosh(before))).exp() / temperature
 
-    def update(self, p: Tensor, group: dict[str, Any], gradient: Tensor, gathered: Tensor | None) -> None:
+    def update(self, p: Tensor, group: dict[str, Any], gradient: Tensor, gathered: Tensor | None, scale: float) -> None:
         """One step."""
-        lam = self.state[p]["lambda"]
-        evidence = gradient if gathered is None else gathered
-        decay = lam - self.state[p].get("prior", 0)
-        lam.sub_(evidence + decay, alpha=group["lr"])
-        self.show(p)
         self.learned = True
+        state, lr = self.state[p], group["lr"]
+        lam = state["lambda"]
+        prior = state.setdefault("prior", torch.zeros_like(lam))
+        if gathered is not None and drawn("bayesbinn", (p, lam, gathered, prior), (scale, lr)):
+            return
+        evidence = gradient if gathered is None else gathered
+        lam.sub_(evidence * scale + (lam - prior), alpha=lr)
+        self.show(p)
+        if gathered is not None:
+            gathered.zero_()
 
     def extra_state(self) -> dict[str, Any]:
         """Also whether anything was learned."""

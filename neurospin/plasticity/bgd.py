@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from neurospin.plasticity.kernels import drawn
 from neurospin.plasticity.rule import check
 from neurospin.plasticity.sampled import Gaussian, Params
 
@@ -51,13 +52,16 @@ class BGD(Gaussian):
         check("BGD", lr=(lr, 0, math.inf), sigma=(sigma, 1e-12, 1e12), trust=(trust, 0, math.inf))
         super().__init__(params, {"lr": lr, "sigma": sigma, "trust": trust}, samples, batch_size, seed)
 
-    def update(self, p: Tensor, group: dict[str, Any], gradient: Tensor, gathered: Tensor | None) -> None:
+    def update(self, p: Tensor, group: dict[str, Any], gradient: Tensor, gathered: Tensor | None, scale: float) -> None:
         """One step."""
-        sigma = self.state[p]["sigma"]
-        step = sigma.square() * gradient
-        if math.isfinite(group["trust"]) and group["lr"]:
-            limit = sigma * (group["trust"] / group["lr"])
-            step = step.clamp(-limit, limit)
-        p.add_(step, alpha=-group["lr"])
+        sigma, lr = self.state[p]["sigma"], group["lr"]
+        trust = group["trust"] / lr if lr else math.inf
+        if gathered is not None and drawn("bgd", (p, sigma, gathered, gradient), (scale, lr, trust)):
+            return
+        step = sigma.square() * (gradient * scale)
+        if math.isfinite(trust):
+            step = step.clamp(-sigma * trust, sigma * trust)
+        p.add_(step, alpha=-lr)
         if gathered is not None:
-            sigma.mul_((sigma * gathered / 2).asinh().neg().exp())
+            sigma.mul_((sigma * gathered * (scale / 2)).asinh().neg().exp())
+            gathered.zero_()

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from neurospin.plasticity.kernels import drawn
 from neurospin.plasticity.rule import check
 from neurospin.plasticity.sampled import Bernoulli, Params
 
@@ -65,17 +66,23 @@ class BiMU(Bernoulli):
         }  # fmt: skip
         super().__init__(params, defaults, samples, batch_size, seed)
 
-    def gather(self, p: Tensor, gradient: Tensor, drawn: Tensor) -> Tensor:
-        """`dL/dλ` of one sample: `g (1 − w²) / temperature`."""
-        group = next(group for group in self.param_groups if any(q is p for q in group["params"]))
-        return gradient * (1 - drawn.tanh().square()) / group["temperature"]
+    def weighted(self, gradient: Tensor, lam: Tensor, before: Tensor, temperature: float) -> Tensor:
+        """`g (1 − w²) / temperature`."""
+        del lam
+        return gradient * (1 - before.tanh().square()) / temperature
 
-    def update(self, p: Tensor, group: dict[str, Any], gradient: Tensor, gathered: Tensor | None) -> None:
+    def update(self, p: Tensor, group: dict[str, Any], gradient: Tensor, gathered: Tensor | None, scale: float) -> None:
         """One step."""
-        lam = self.state[p]["lambda"]
+        lam, divergence = self.state[p]["lambda"], group["divergence"]
+        scale, forget, floor = scale * group["likelihood"], divergence / group["window"], 1 / group["max_rate"]
+        numbers = (scale, group["lr"], divergence, forget, floor)
+        if gathered is not None and drawn("bimu", (p, lam, gathered), numbers):
+            return
         variance = 1 - lam.tanh().square()
-        pull = group["likelihood"] * (gradient * variance if gathered is None else gathered)
-        rise = group["lr"] * pull + group["divergence"] * lam * variance / group["window"]
-        rise /= group["divergence"] * variance + 2 * pull * lam.tanh() + 2 * pull.abs() + 1 / group["max_rate"]
+        pull = scale * (gradient * variance if gathered is None else gathered)
+        rise = group["lr"] * pull + forget * lam * variance
+        rise /= divergence * variance + 2 * pull * lam.tanh() + 2 * pull.abs() + floor
         lam.sub_(rise)
         self.show(p)
+        if gathered is not None:
+            gathered.zero_()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import get_args
 
 import torch
@@ -53,11 +52,6 @@ class EWC(Anchored):
         self.decay = decay
         self.fisher: Fisher = fisher
         self.fisher_samples = fisher_samples
-
-    def around_step(self, take: Callable[[], None]) -> None:
-        """Pull, then step."""
-        self.pull()
-        take()
 
     def end_task(self, evidence: Evidence) -> None:
         """Add the Fisher information of the task that ends, and anchor."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -91,22 +89,11 @@ class Kalman(Rule):
         """σ of a parameter, in its units and shape."""
         return (self.state[p]["prior"] / self.state[p]["precision"]).sqrt()
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One update of every parameter that has a gradient."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is not None:
-                    self._update(p, p.grad, group)
-        return loss
-
-    def _update(self, p: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        state = self.state[p]
-        numbers = Filter(
-            group["lr"], state["prior"], group["window"], group["evidence"], group["trust"], group["batch_size"]
-        )
-        kalman(p, gradient, state["precision"], numbers)
+    def advance(self) -> None:
+        """One step of the filter."""
+        for p, gradient, group in self.moving():
+            state = self.state[p]
+            numbers = Filter(
+                group["lr"], state["prior"], group["window"], group["evidence"], group["trust"], group["batch_size"]
+            )
+            kalman(p, gradient, state["precision"], numbers)

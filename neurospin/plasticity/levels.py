@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,10 +104,10 @@ class LevelLimited(Around):
         values = max((len(self.stored(p)) for p in self.parameters()), default=1)
         return super().state_bits_per_synapse + values * (self.levels.bits - 32)
 
-    def around_step(self, take: Callable[[], None]) -> None:
+    def advance(self) -> None:
         """The base's step, as far as the levels allow."""
         before = {p: [value.clone() for value in self.stored(p)] for p in self.parameters()}
-        take()
+        self.base.step()
         for p, values in before.items():
             state = self.state[p]
             if "writes" not in state:
@@ -117,6 +116,10 @@ class LevelLimited(Around):
                 value.copy_(self.levels.request(old, value, self.generator))
                 state["writes"] += value != old
             self.show(p)
+
+    def writes(self, p: Tensor) -> Tensor | None:
+        """Values that were written, of all that are stored for a synapse."""
+        return self.state[p].get("writes")
 
     def extra_state(self) -> dict[str, Any]:
         """The base's state, and where the generator stands."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 
 from neurospin.plasticity.around import Anchored
@@ -31,11 +29,6 @@ class MAS(Anchored):
     def __init__(self, base: torch.optim.Optimizer, strength: float = 1.0) -> None:
         check("MAS", strength=(strength, 0, float("inf")))
         super().__init__(base, strength, factor=2.0, own_bits=64)  # importance and anchor
-
-    def around_step(self, take: Callable[[], None]) -> None:
-        """Pull, then step."""
-        self.pull()
-        take()
 
     def end_task(self, evidence: Evidence) -> None:
         """Add the sensitivity of the task that ends, and anchor."""

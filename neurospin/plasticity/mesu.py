@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from neurospin.plasticity.kernels import drawn
 from neurospin.plasticity.rule import check
 from neurospin.plasticity.sampled import Gaussian, Params
 
@@ -66,18 +67,24 @@ class MESU(Gaussian):
         }  # fmt: skip
         super().__init__(params, defaults, samples, batch_size, seed)
 
-    def update(self, p: Tensor, group: dict[str, Any], gradient: Tensor, gathered: Tensor | None) -> None:
+    def update(self, p: Tensor, group: dict[str, Any], gradient: Tensor, gathered: Tensor | None, scale: float) -> None:
         """One step."""
         sigma, lr = self.state[p]["sigma"], group["lr"]
-        variance, prior = sigma.square(), group["prior_sigma"] ** 2
-        step = variance * gradient
-        widen = sigma * 0 if gathered is None else -variance * gathered
-        if math.isfinite(group["window"]):
-            rate = 1 / (group["window"] * prior)
+        prior, trust = group["prior_sigma"] ** 2, group["trust"] / lr if lr else math.inf
+        rate = 1 / (group["window"] * prior)  # 0 where the window is infinite
+        numbers = (scale, lr, rate, prior, group["prior_mean"], trust)
+        if gathered is not None and drawn("mesu", (p, sigma, gathered, gradient), numbers):
+            return
+        variance = sigma.square()
+        step = variance * (gradient * scale)
+        widen = sigma * 0 if gathered is None else -variance * gathered * scale
+        if rate:
             step = step - variance * (group["prior_mean"] - p) * rate
             widen = widen + sigma * (prior - variance) * rate
-        if math.isfinite(group["trust"]) and lr:
-            limit = sigma * (group["trust"] / lr)
+        if math.isfinite(trust):
+            limit = sigma * trust
             step, widen = step.clamp(-limit, limit), widen.clamp(-2 * limit, 2 * limit)
         p.add_(step, alpha=-lr)
         sigma.add_(widen, alpha=lr / 2).clamp_(min=1e-9)
+        if gathered is not None:
+            gathered.zero_()

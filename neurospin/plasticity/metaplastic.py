@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -84,31 +84,19 @@ class Metaplastic(Rule):
         """Start Adam's moments afresh; the hidden values are what remembers."""
         self.state.clear()
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One update of every parameter that has a gradient."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is not None:
-                    self._update(p, group)
-        return loss
-
-    def _update(self, p: Tensor, group: dict[str, Any]) -> None:
-        state = self.state[p]
-        if not state:
-            state["step"] = 0
-            state["exp_avg"] = torch.zeros_like(p)
-            state["exp_avg_sq"] = torch.zeros_like(p)
-        state["step"] += 1
-        settings = Settings(
-            group["lr"], group["m"], group["betas"], group["eps"], group["weight_decay"], state["step"],
-            group["symmetric"],
-        )  # fmt: skip
-        assert p.grad is not None
-        metaplastic_adam(p, p.grad, state["exp_avg"], state["exp_avg_sq"], settings)
-        if group["m"] and math.isfinite(group["window"]):
-            p.sub_(p, alpha=1 / group["window"])
+    def advance(self) -> None:
+        """One step of damped Adam."""
+        for p, gradient, group in self.moving():
+            state = self.state[p]
+            if not state:
+                state["step"] = 0
+                state["exp_avg"] = torch.zeros_like(p)
+                state["exp_avg_sq"] = torch.zeros_like(p)
+            state["step"] += 1
+            settings = Settings(
+                group["lr"], group["m"], group["betas"], group["eps"], group["weight_decay"], state["step"],
+                group["symmetric"],
+            )  # fmt: skip
+            metaplastic_adam(p, gradient, state["exp_avg"], state["exp_avg_sq"], settings)
+            if group["m"] and math.isfinite(group["window"]):
+                p.sub_(p, alpha=1 / group["window"])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from neurospin.plasticity.around import Around
 
 
@@ -19,7 +17,3 @@ class Naive(Around):
     )
     needs_task_boundaries = False
     needs_task_id = False
-
-    def around_step(self, take: Callable[[], None]) -> None:
-        """The base's step."""
-        take()

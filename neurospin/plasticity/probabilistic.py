@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from neurospin.plasticity.kernels import probabilistic
 from neurospin.plasticity.levels import Levels, generator_for
 from neurospin.plasticity.rule import Rule, check
 from neurospin.plasticity.sampled import Params
@@ -88,23 +88,20 @@ class ProbabilisticMetaplasticity(Rule):
                 self.state[p].update(device=device, turn=torch.zeros_like(p))
                 p.copy_(device.mean(0))
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One update of every parameter that has a gradient."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        at = 0
-        for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is not None:
-                    self._update(p, p.grad, group, at)
-                at += 1
-        return loss
+    def advance(self) -> None:
+        """Gather, and move what asks for it and is let."""
+        places = {p: at for at, p in enumerate(self.parameters())}
+        for p, gradient, group in self.moving():
+            self._update(p, gradient, group, places[p])
 
     def _update(self, p: Tensor, gradient: Tensor, group: dict[str, Any], at: int) -> None:
-        state = self.state[p]
+        state, levels = self.state[p], self.levels
+        numbers = (
+            group["threshold"], group["growth"], group["cap"], group["activity"], levels.bound, levels.spacing,
+            levels.count - 1, levels.write_noise,
+        )  # fmt: skip
+        if self.storage is None and probabilistic(p, gradient, state, numbers, self.generator):
+            return
         state["gathered"] += gradient
         asks = state["gathered"].abs() > group["threshold"]
         draw = torch.rand(p.shape, generator=self.generator, device=p.device, dtype=p.dtype)
@@ -123,6 +120,10 @@ class ProbabilisticMetaplasticity(Rule):
         state["device"] = self.levels.move(state["device"], by * its_turn, self.generator)
         state["turn"] = torch.where(moves, (state["turn"] + 1) % self.devices, state["turn"])
         p.copy_(state["device"].mean(0))
+
+    def writes(self, p: Tensor) -> Tensor | None:
+        """Moves that were made, of one device each."""
+        return self.state[p]["writes"]
 
     def extra_state(self) -> dict[str, Any]:
         """Where the generator stands, and what a storage keeps."""

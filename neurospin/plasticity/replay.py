@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -75,10 +74,6 @@ class Replay(Around):
         """The base's, and the reservoir shared out over the synapses."""
         return super().state_bits_per_synapse + _shared(self, self.memory.x, self.memory.y)
 
-    def around_step(self, take: Callable[[], None]) -> None:
-        """The base's step."""
-        take()
-
     def rehearse(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """The batch and as many old samples; then the batch is offered to the reservoir."""
         old_x, old_y = self.memory.draw(len(y))
@@ -118,10 +113,6 @@ class Joint(Around):
     def state_bits_per_synapse(self) -> int:  # type: ignore[override]
         """The base's, and all samples shared out over the synapses."""
         return super().state_bits_per_synapse + _shared(self, self.x, self.y)
-
-    def around_step(self, take: Callable[[], None]) -> None:
-        """The base's step."""
-        take()
 
     def train_on(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """The training sets of all tasks so far."""

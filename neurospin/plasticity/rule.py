@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from abc import ABC
-from collections.abc import Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -32,6 +32,7 @@ class Rule(torch.optim.Optimizer, ABC):
         needs_task_id: whether it must be told which task it is.
         state_bits_per_synapse: bits that training keeps per synapse.
         samples: weight samples per step.
+        draws: whether weights inside `sampling` differ from one time to the next.
     """
 
     citation: str
@@ -39,6 +40,21 @@ class Rule(torch.optim.Optimizer, ABC):
     needs_task_id: bool
     state_bits_per_synapse: int
     samples: int = 1
+    draws: bool = False
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """One update of every parameter that has a gradient."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        self.advance()
+        return loss
+
+    @abstractmethod
+    def advance(self) -> None:
+        """One update of every parameter that has a gradient (see `moving`); without autograd."""
 
     def begin_task(self, task: int) -> None:
         """Told to rules that need task boundaries; `task` is -1 for those that need no identity."""
@@ -60,6 +76,11 @@ class Rule(torch.optim.Optimizer, ABC):
         """The batch to learn from instead of the one that came; only `Replay` changes it."""
         return x, y
 
+    def writes(self, p: Tensor) -> Tensor | None:
+        """Programming events that every device of a parameter has had, in its shape; None where none are counted."""
+        del p
+        return None
+
     def stored(self, p: Tensor) -> list[Tensor]:
         """The values that a device would store for a parameter; changed in place by `LevelLimited`."""
         return [p]
@@ -71,6 +92,10 @@ class Rule(torch.optim.Optimizer, ABC):
     def parameters(self) -> Iterator[Tensor]:
         """Every parameter of every group."""
         return (p for group in self.param_groups for p in group["params"])
+
+    def moving(self) -> Iterator[tuple[Tensor, Tensor, dict[str, Any]]]:
+        """Every parameter that has a gradient, the gradient, and the parameter's group."""
+        return ((p, p.grad, group) for group in self.param_groups for p in group["params"] if p.grad is not None)
 
     def extra_state(self) -> dict[str, Any]:
         """What a rule keeps beside its state per parameter; part of `state_dict`."""
@@ -101,8 +126,3 @@ def check(rule: str, **numbers: tuple[float, float, float]) -> None:
         if not (isinstance(value, int | float) and low <= value <= high):
             bounds = f">= {low:g}" if high == float("inf") else f"in [{low:g}, {high:g}]"
             raise InputError(f"{rule}.{name}", f"a number {bounds}", repr(value), f"change {name}")
-
-
-def with_gradient(groups: Sequence[dict[str, Any]]) -> list[Tensor]:
-    """The parameters that have a gradient."""
-    return [p for group in groups for p in group["params"] if p.grad is not None]

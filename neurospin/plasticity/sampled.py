@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from neurospin.plasticity import kernels
+from neurospin.plasticity.kernels import draw_key
 from neurospin.plasticity.levels import generator_for
 from neurospin.plasticity.rule import Rule, check
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A sample: the mean that stood in its place, and how to make its noise again, or the noise."""
+
+    mean: Tensor
+    key: Sequence[Any] = ()
+    noise: Tensor | None = None
+
 
 Params = Iterable[Tensor] | Iterable[dict[str, Any]]
 
@@ -30,6 +43,8 @@ class Sampled(Rule, ABC):
         seed: of the draws.
     """
 
+    draws = True
+
     def __init__(
         self, params: Params, defaults: dict[str, Any], samples: int, batch_size: float, seed: int
     ) -> None:  # fmt: skip
@@ -47,58 +62,50 @@ class Sampled(Rule, ABC):
         """Make the state of a fresh parameter; `"gathered"` among it starts at 0."""
 
     @abstractmethod
-    def draw(self, p: Tensor, group: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """One sample of the weight, and what `gather` needs of it."""
+    def draw(self, p: Tensor, group: dict[str, Any]) -> Drawn:
+        """Give the parameter one sample of the weight, and tell what `gather` needs of it."""
 
     @abstractmethod
-    def gather(self, p: Tensor, gradient: Tensor, drawn: Tensor) -> Tensor:
-        """What one sample adds to `"gathered"`."""
+    def gather(self, p: Tensor, group: dict[str, Any], gradient: Tensor, drawn: Drawn) -> None:
+        """Give the parameter its mean again, and add what the sample's gradient says to `"gathered"`."""
 
     @abstractmethod
-    def update(self, p: Tensor, group: dict[str, Any], gradient: Tensor, gathered: Tensor | None) -> None:
-        """One step, given means over the samples of the summed loss; `gathered` is None without a sample."""
+    def update(self, p: Tensor, group: dict[str, Any], gradient: Tensor, gathered: Tensor | None, scale: float) -> None:
+        """One step, given sums over the samples that `scale` makes means of the summed loss; `gathered` starts at 0 again.
+
+        `gathered` is None where nothing was drawn.
+        """
 
     @contextmanager
     def sampling(self) -> Iterator[None]:
         """Inside, the parameters are one sample; on the way out its gradients are gathered."""
-        kept: list[tuple[Tensor, Tensor, Tensor, Tensor | None]] = []
+        kept: list[tuple[Tensor, dict[str, Any], Drawn, Tensor | None]] = []
         with torch.no_grad():
             for group in self.param_groups:
                 for p in group["params"]:
-                    value, drawn = self.draw(p, group)
-                    kept.append((p, p.detach().clone(), drawn, None if p.grad is None else p.grad.clone()))
-                    p.copy_(value)
+                    before = None if p.grad is None else p.grad.clone()
+                    kept.append((p, group, self.draw(p, group), before))
+        good = False
         try:
             yield
+            good = True
         finally:
             with torch.no_grad():
-                for p, mean, _, _ in kept:
-                    p.copy_(mean)
-        with torch.no_grad():
-            for p, _, drawn, before in kept:
-                if p.grad is not None:
-                    gradient = p.grad if before is None else p.grad - before
-                    self.state[p]["gathered"] += self.gather(p, gradient, drawn)
-                    self.state[p]["drawn"] = self.state[p].get("drawn", 0.0) + 1.0
+                for p, group, drawn, before in kept:
+                    if good and p.grad is not None:
+                        self.gather(p, group, p.grad if before is None else p.grad - before, drawn)
+                        self.state[p]["drawn"] = self.state[p].get("drawn", 0.0) + 1.0
+                    else:
+                        p.copy_(drawn.mean)
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One update of every parameter that has a gradient."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                state = self.state[p]
-                drawn = state.get("drawn", 0.0)
-                scale = self.batch_size / max(1.0, drawn)
-                self.update(p, group, p.grad * scale, state["gathered"] * scale if drawn else None)
-                state["gathered"].zero_()
-                state["drawn"] = 0.0
-        return loss
+    def advance(self) -> None:
+        """One step, and what was gathered starts at 0."""
+        for p, gradient, group in self.moving():
+            state = self.state[p]
+            drawn = state.get("drawn", 0.0)
+            scale = self.batch_size / max(1.0, drawn)
+            self.update(p, group, gradient.contiguous(), state["gathered"] if drawn else None, scale)
+            state["drawn"] = 0.0
 
     def extra_state(self) -> dict[str, Any]:
         """Where the generator stands."""
@@ -116,16 +123,26 @@ class Gaussian(Sampled, ABC):
         """`σ` everywhere as given."""
         self.state[p].update(sigma=torch.full_like(p, group["sigma"]), gathered=torch.zeros_like(p))
 
-    def draw(self, p: Tensor, group: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """`μ + σ ε` and ε."""
+    def draw(self, p: Tensor, group: dict[str, Any]) -> Drawn:
+        """`μ + σ ε`; in one pass over memory where that can be, with an ε that `gather` makes again."""
         del group
+        sigma, mean, key = self.state[p]["sigma"], torch.empty_like(p), draw_key(self.generator)
+        if kernels.drawn("gaussian_draw", (p, sigma, mean), (), key):
+            return Drawn(mean, key)
         noise = torch.randn(p.shape, generator=self.generator, device=p.device, dtype=p.dtype)
-        return p + self.state[p]["sigma"] * noise, noise
+        mean.copy_(p)
+        p.addcmul_(sigma, noise)
+        return Drawn(mean, noise=noise)
 
-    def gather(self, p: Tensor, gradient: Tensor, drawn: Tensor) -> Tensor:
+    def gather(self, p: Tensor, group: dict[str, Any], gradient: Tensor, drawn: Drawn) -> None:
         """`g ε`: its mean is σ times the mean curvature."""
-        del p
-        return gradient * drawn
+        del group
+        gathered = self.state[p]["gathered"]
+        if drawn.noise is None:
+            kernels.drawn("gaussian_gather", (p, gathered, drawn.mean, gradient.contiguous()), (), drawn.key)
+            return
+        p.copy_(drawn.mean)
+        gathered.addcmul_(gradient, drawn.noise)
 
 
 class Bernoulli(Sampled, ABC):
@@ -150,8 +167,27 @@ class Bernoulli(Sampled, ABC):
         """`tanh λ`."""
         p.copy_(self.state[p]["lambda"].tanh())
 
-    def draw(self, p: Tensor, group: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """A relaxed sample, and that before its tanh, which does not saturate."""
+    def draw(self, p: Tensor, group: dict[str, Any]) -> Drawn:
+        """A relaxed sample; in one pass over memory where that can be, with a u that `gather` makes again."""
+        lam, mean, key = self.state[p]["lambda"], torch.empty_like(p), draw_key(self.generator)
+        if kernels.drawn("bernoulli_draw", (p, lam, mean), (group["temperature"],), key):
+            return Drawn(mean, key)
         u = torch.rand(p.shape, generator=self.generator, device=p.device, dtype=p.dtype).clamp(1e-7, 1 - 1e-7)
-        before = (self.state[p]["lambda"] + u.logit() / 2) / group["temperature"]
-        return before.tanh(), before
+        before = (lam + u.logit() / 2) / group["temperature"]
+        mean.copy_(p)
+        p.copy_(before.tanh())
+        return Drawn(mean, noise=before)
+
+    def gather(self, p: Tensor, group: dict[str, Any], gradient: Tensor, drawn: Drawn) -> None:
+        """What `weighted` makes of the gradient."""
+        state = self.state[p]
+        if drawn.noise is None:
+            tensors = (p, state["gathered"], state["lambda"], drawn.mean, gradient.contiguous())
+            kernels.drawn(f"{type(self).__name__.lower()}_gather", tensors, (group["temperature"],), drawn.key)
+            return
+        p.copy_(drawn.mean)
+        state["gathered"] += self.weighted(gradient, state["lambda"], drawn.noise, group["temperature"])
+
+    @abstractmethod
+    def weighted(self, gradient: Tensor, lam: Tensor, before: Tensor, temperature: float) -> Tensor:
+        """The gradient for λ of a sample `tanh(before)`."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
+from torch import Tensor
 
 from neurospin.plasticity.around import Anchored
 from neurospin.plasticity.evidence import Evidence
-from neurospin.plasticity.rule import check, with_gradient
+from neurospin.plasticity.kernels import Beside, adam_with
+from neurospin.plasticity.rule import check
 
 
 class SI(Anchored):
@@ -32,23 +32,28 @@ class SI(Anchored):
 
     def __init__(self, base: torch.optim.Optimizer, strength: float = 0.1, damping: float = 0.1) -> None:
         check("SI", strength=(strength, 0, float("inf")), damping=(damping, 1e-12, float("inf")))
-        super().__init__(base, strength, factor=2.0, own_bits=128)  # importance, anchor, path, start
+        super().__init__(base, strength, factor=2.0, own_bits=96)  # importance, anchor, path
         self.damping = damping
 
-    def around_step(self, take: Callable[[], None]) -> None:
+    def advance(self) -> None:
         """Pull, step, and gather what each parameter did."""
-        moved = with_gradient(self.param_groups)
-        before = [p.detach().clone() for p in moved]
-        gradients = [p.grad.clone() for p in moved if p.grad is not None]  # of the loss alone
-        for p, value in zip(moved, before, strict=True):
-            state = self.state[p]
-            if "path" not in state:
-                state["path"] = torch.zeros_like(p)
-                state["start"] = value.clone()
+        moved = [(p, gradient) for p, gradient, _ in self.moving()]
+        for p, _ in moved:
+            if "path" not in self.state[p]:
+                fresh = {"path": torch.zeros_like(p), "anchor": p.detach().clone(), "importance": torch.zeros_like(p)}
+                self.state[p].update(fresh)
+        if self.strength and adam_with(self.base, self._beside):
+            return
+        kept = [(p, gradient.clone(), p.detach().clone()) for p, gradient in moved]  # of the loss alone
         self.pull()
-        take()
-        for p, value, gradient in zip(moved, before, gradients, strict=True):
-            self.state[p]["path"].addcmul_(gradient, p - value, value=-1.0)
+        self.base.step()
+        for p, gradient, before in kept:
+            self.state[p]["path"].addcmul_(gradient, p - before, value=-1.0)
+
+    def _beside(self, p: Tensor) -> Beside:
+        state = self.state[p]
+        strength = self.factor * self.strength
+        return Beside(state["importance"], state["anchor"], state["path"], strength=strength)
 
     @torch.no_grad()
     def end_task(self, evidence: Evidence) -> None:
@@ -58,8 +63,6 @@ class SI(Anchored):
         for p in self.parameters():
             state = self.state[p]
             if "path" in state:
-                travelled = p - state["start"]
-                found[p] = state["path"].clamp(min=0) / (travelled.square() + self.damping)
+                found[p] = state["path"].clamp(min=0) / ((p - state["anchor"]).square() + self.damping)
                 state["path"].zero_()
-                state["start"] = p.detach().clone()
         self.consolidate(found)

@@ -84,6 +84,7 @@ class OnDevice(Around):
     citation = "Burr et al., IEEE Transactions on Electron Devices 62:3498, 2015, doi:10.1109/TED.2015.2439635"
     needs_task_boundaries = False
     needs_task_id = False
+    draws = True
 
     def __init__(self, base: torch.optim.Optimizer, storage: Storage, seed: int = 0) -> None:
         super().__init__(base)
@@ -101,12 +102,12 @@ class OnDevice(Around):
         """The base's, with the storage's bits instead of the 32 of the value."""
         return super().state_bits_per_synapse - 32 + self.storage.bits
 
-    def around_step(self, take: Callable[[], None]) -> None:
+    def advance(self) -> None:
         """The base's step, as a request."""
         before = [self.storage.seen(memory) for memory in self.memories]
         for p, value in zip(self.parameters(), before, strict=True):
             p.copy_(value)
-        take()
+        self.base.step()
         for at, (p, value) in enumerate(zip(self.parameters(), before, strict=True)):
             self.memories[at] = self.storage.request(self.memories[at], p - value, self.generator)
         self._show()
@@ -163,6 +164,7 @@ class Through(Around):
     citation = "Joshi et al., Nature Communications 11:2473, 2020, doi:10.1038/s41467-020-16108-9"
     needs_task_boundaries = False
     needs_task_id = False
+    draws = True
 
     def __init__(
         self, base: torch.optim.Optimizer, channel: Callable[[Tensor, torch.Generator], Tensor], seed: int = 0
@@ -172,10 +174,6 @@ class Through(Around):
             raise InputError("Through.base", "a rule that does not draw its weights", type(base).__name__, "use Adam")
         self.channel = channel
         self.generator = generator_for(self.param_groups, seed)
-
-    def around_step(self, take: Callable[[], None]) -> None:
-        """The base's step."""
-        take()
 
     @contextmanager
     def sampling(self) -> Iterator[None]:

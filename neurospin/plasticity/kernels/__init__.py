@@ -1,16 +1,19 @@
 """One step of a rule over all its synapses: plain torch, and the same in one pass over memory.
 
-`reference` is plain torch, any dtype and device; `cpu` is numba and `cuda` is Triton, both float32 and
-imported when first needed. `metaplastic_adam`, `kalman` and `pull` choose by where the synapses are.
+`reference` is plain torch, any dtype and device; those named `cpu` are numba and `cuda` is Triton, all
+float32 and imported when first needed. The functions here choose by where the synapses are.
 """
 
 from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -77,6 +80,25 @@ class Filter:
         return self.trust * self.prior**0.5 / self.lr if self.lr else math.inf
 
 
+@dataclass(frozen=True)
+class Beside:
+    """What a rule does to one parameter beside Adam's step; all tensors have the parameter's shape.
+
+    Attributes:
+        importance, anchor: a spring adds `strength · importance · (value − anchor)` to the gradient.
+        path: loses the product of the loss's gradient and of what the step did.
+        lower: a beaker that takes `rate` of the difference after the step, and rises by half of that.
+        strength, rate: see above.
+    """
+
+    importance: Tensor | None = None
+    anchor: Tensor | None = None
+    path: Tensor | None = None
+    lower: Tensor | None = None
+    strength: float = 0.0
+    rate: float = 0.0
+
+
 def metaplastic_adam(hidden: Tensor, gradient: Tensor, first: Tensor, second: Tensor, settings: Settings) -> None:
     """Update `hidden` and its moments `first` and `second` in place; see `neurospin.plasticity.Metaplastic`.
 
@@ -116,24 +138,120 @@ def pull(gradient: Tensor, importance: Tensor, value: Tensor, anchor: Tensor, st
         torch.autograd.graph.increment_version([gradient])
 
 
-def _fits(hidden: Tensor, gradient: Tensor, first: Tensor, second: Tensor) -> bool:
-    tensors = (hidden, gradient, first, second)
+PLAIN = ("weight_decay", "amsgrad", "maximize", "capturable", "differentiable")
+
+
+def adam_with(base: torch.optim.Optimizer, beside: Callable[[Tensor], Beside]) -> bool:
+    """One step of torch's Adam and of what a rule does beside it, equal to both after each other up to rounding.
+
+    Returns:
+        Whether it was made. Not so with another optimizer, hooks, options beyond `lr`, `betas` and `eps`, before Adam's
+        first step, and where values are not float32, contiguous and on the CPU: then nothing was changed.
+    """
+    kernel = _numba("cpu_adam")
+    hooked = base._optimizer_step_pre_hooks or base._optimizer_step_post_hooks
+    if kernel is None or type(base) is not torch.optim.Adam or hooked or getattr(base, "grad_scale", None) is not None:
+        return False
+    steps: list[tuple[Tensor, Tensor, Any, dict[str, Any], Beside]] = []
+    for group in base.param_groups:
+        if any(group.get(option) for option in PLAIN):
+            return False
+        for p in group["params"]:
+            if p.grad is None:
+                continue
+            state, extra = base.state.get(p), beside(p)
+            kept = [t for t in (extra.importance, extra.anchor, extra.path, extra.lower) if t is not None]
+            gradient = p.grad.contiguous()
+            if not state or not _one_pass(p, gradient, state["exp_avg"], state["exp_avg_sq"], *kept):
+                return False
+            steps.append((p, gradient, group, state, extra))
+    for p, gradient, group, state, extra in steps:
+        state["step"] += 1
+        numbers = Settings(float(group["lr"]), 0.0, group["betas"], group["eps"], 0.0, int(state["step"]))
+        kernel.adam(p, gradient, state["exp_avg"], state["exp_avg_sq"], numbers, extra)
+        torch.autograd.graph.increment_version([p])
+    return True
+
+
+def exchange(upper: Tensor, lower: Tensor, rate: float) -> None:
+    """`upper` loses `rate` of their difference and `lower` rises by half of that, both in place."""
+    kernel = _numba("cpu_adam")
+    if kernel is not None and _one_pass(upper, lower):
+        kernel.exchange(upper, lower, rate)
+        torch.autograd.graph.increment_version([upper, lower])
+        return
+    flow = (upper - lower).mul_(rate)
+    upper.sub_(flow)
+    lower.add_(flow, alpha=0.5)
+
+
+def drawn(name: str, tensors: Sequence[Tensor], numbers: Sequence[float], key: Sequence[Any] = ()) -> bool:
+    """A step of `neurospin.plasticity.kernels.cpu_drawn`, where it can be made in one pass; the first tensor is the parameter.
+
+    Returns:
+        Whether it was made.
+    """
+    kernel = _numba("cpu_drawn")
+    if kernel is None or not _one_pass(*tensors):
+        return False
+    kernel.take(name, tensors, numbers, key)
+    torch.autograd.graph.increment_version([tensors[0]])
+    return True
+
+
+def draw_key(generator: torch.Generator) -> tuple[Any, ...]:
+    """What `drawn` makes random numbers of, drawn from torch's generator; nothing without numba."""
+    kernel = _numba("cpu_random")
+    return () if kernel is None else kernel.draw_key(generator)
+
+
+def probabilistic(
+    w: Tensor, gradient: Tensor, state: dict[str, Tensor], numbers: Sequence[float], generator: torch.Generator
+) -> bool:
+    """A step of `ProbabilisticMetaplasticity` on its own devices, where it can be made in one pass.
+
+    Args:
+        w: the weights, means over the devices.
+        gradient: of the loss.
+        state: `gathered`, `m`, `writes` and `turn` of the weights' shape, and `device (devices, …)`.
+        numbers: threshold, growth, cap, activity; bound, spacing, last level and noise of a write in levels.
+        generator: of the draws.
+
+    Returns:
+        Whether it was made.
+    """
+    kernel = _numba("cpu_levels")
+    tensors = [w, gradient.contiguous(), *(state[name] for name in ("gathered", "m", "writes", "device", "turn"))]
+    if kernel is None or not _one_pass(*tensors):
+        return False
+    kernel.probabilistic(tensors, numbers, draw_key(generator))
+    torch.autograd.graph.increment_version([w])
+    return True
+
+
+def _one_pass(*tensors: Tensor) -> bool:
+    return _fits(*tensors) and tensors[0].device.type == "cpu" and all(t.is_contiguous() for t in tensors)
+
+
+def _fits(hidden: Tensor, gradient: Tensor, *kept: Tensor) -> bool:
+    tensors = (hidden, gradient, *kept)
     return (
         all(t.dtype == torch.float32 and t.layout == torch.strided and t.device == hidden.device for t in tensors)
-        and all(t.is_contiguous() for t in (hidden, first, second))
+        and all(t.is_contiguous() for t in (hidden, *kept))
         and type(hidden) in (torch.nn.Parameter, Tensor)
         and hidden.numel() > 0
     )
 
 
 @functools.cache
-def _kernel(device: str) -> ModuleType | None:
-    if device == "cpu" and find_spec("numba"):
-        from neurospin.plasticity.kernels import cpu
+def _numba(name: str) -> ModuleType | None:
+    return import_module(f"neurospin.plasticity.kernels.{name}") if find_spec("numba") else None
 
-        return cpu
+
+@functools.cache
+def _kernel(device: str) -> ModuleType | None:
     if device == "cuda" and find_spec("triton"):
         from neurospin.plasticity.kernels import cuda
 
         return cuda
-    return None
+    return _numba("cpu") if device == "cpu" else None

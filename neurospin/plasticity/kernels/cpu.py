@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -58,7 +57,7 @@ def metaplastic_adam(hidden: Tensor, gradient: Tensor, first: Tensor, second: Te
             settings.weight_decay,
         )
     ]  # fmt: skip
-    _in_parts(_step, [h, g, a, b], numbers)
+    in_parts(_step, [h, g, a, b], numbers)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
@@ -83,7 +82,7 @@ def kalman(value: Tensor, gradient: Tensor, precision: Tensor, numbers: Filter) 
             numbers.prior, min(numbers.limit, 3e38), numbers.lr,
         )
     ]  # fmt: skip
-    _in_parts(_kalman, [t.detach().view(-1).numpy() for t in (value, gradient, precision)], settings)
+    in_parts(_kalman, [t.detach().view(-1).numpy() for t in (value, gradient, precision)], settings)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
@@ -95,17 +94,22 @@ def _pull(g, importance, w, anchor, strength):
 def pull(gradient: Tensor, importance: Tensor, value: Tensor, anchor: Tensor, strength: float) -> None:
     """See `neurospin.plasticity.kernels.pull`; float32, contiguous, on the CPU."""
     arrays = [t.detach().view(-1).numpy() for t in (gradient, importance, value, anchor)]
-    _in_parts(_pull, arrays, [F(strength)])
+    in_parts(_pull, arrays, [F(strength)])
 
 
-def _in_parts(step: Callable[..., None], arrays: list[np.ndarray], numbers: list[np.float32]) -> None:
-    """One step on all synapses, shared out over as many threads as pay."""
+def in_parts(
+    step: Callable[..., None], arrays: list[np.ndarray], numbers: Sequence[np.generic], *, numbered: bool = False
+) -> None:
+    """One step on all synapses, shared out over as many threads as pay; a `numbered` one is told its first synapse."""
     size = arrays[0].size
-    parts = min(torch.get_num_threads(), size // CHUNK)
-    if parts < 2:
-        step(*arrays, *numbers)
-        return
+    parts = max(1, min(torch.get_num_threads(), size // CHUNK))
     cuts = [size * part // parts for part in range(parts + 1)]
-    pieces = [slice(lo, hi) for lo, hi in itertools.pairwise(cuts)]
+
+    def run(low: int, high: int) -> None:
+        step(*((low,) if numbered else ()), *(a[low:high] for a in arrays), *numbers)
+
+    if parts == 1:
+        run(0, size)
+        return
     with ThreadPoolExecutor(parts) as pool:
-        list(pool.map(lambda piece: step(*(a[piece] for a in arrays), *numbers), pieces))
+        list(pool.map(run, cuts[:-1], cuts[1:]))
