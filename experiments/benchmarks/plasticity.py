@@ -59,7 +59,7 @@ def measure(rounds: int, device: str, sizes: tuple[int, ...] = SIZES, lasts: flo
         p = fresh(size, device)
         calls["a Gaussian draw"] = _draw(MESU([p]), p)
         p = fresh(size, device)
-        calls["Metaplastic, plain torch"] = _plain(p, [torch.zeros_like(p), torch.zeros_like(p)])
+        calls["Metaplastic, plain torch"] = _plain(p, torch.zeros_like(p), torch.zeros_like(p))
         times = interleaved(calls, rounds, device, lasts)
         rows.append({"parameters": size, "times": {n: dataclasses.asdict(t) for n, t in times.items()}})
     return rows
@@ -101,13 +101,13 @@ def _draw(rule: Rule, p: Parameter) -> Callable[[], object]:
     return draw
 
 
-def _plain(p: Parameter, moments: list[torch.Tensor]) -> Callable[[], object]:
+def _plain(p: Parameter, first: torch.Tensor, second: torch.Tensor) -> Callable[[], object]:
     numbers = Settings(1e-5, 8.0, (0.9, 0.999), 1e-8, 0.0, 10)
 
     def step() -> None:
         with torch.no_grad():
             assert p.grad is not None
-            reference.metaplastic_adam(p, p.grad, *moments, numbers)
+            reference.metaplastic_adam(p, p.grad, first, second, numbers)
 
     return step
 

@@ -74,5 +74,5 @@ def _step(
 def probabilistic(tensors: Sequence[Tensor], numbers: Sequence[float], key: Key) -> None:
     """See `neurospin.plasticity.kernels.probabilistic`; float32, contiguous, on the CPU."""
     w, g, gathered, m, writes, device, turn = (t.detach().numpy().reshape(-1) for t in tensors)
-    settings = [F(min(x, 3e38)) for x in numbers]
-    _step(w, g, gathered, m, writes, device.reshape(-1, w.size), turn, *settings, *key)
+    arrays = [w, g, gathered, m, writes, device.reshape(-1, w.size), turn]
+    _step(*[*arrays, *(F(min(x, 3e38)) for x in numbers), *key])
