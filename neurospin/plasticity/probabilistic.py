@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurospin.plasticity.kernels import probabilistic
+from neurospin.plasticity.kernels import moves, probabilistic
 from neurospin.plasticity.levels import Levels, generator_for
 from neurospin.plasticity.rule import Rule, check
 from neurospin.plasticity.sampled import Params
@@ -96,21 +96,12 @@ class ProbabilisticMetaplasticity(Rule):
 
     def _update(self, p: Tensor, gradient: Tensor, group: dict[str, Any], at: int) -> None:
         state, levels = self.state[p], self.levels
-        numbers = (
-            group["threshold"], group["growth"], group["cap"], group["activity"], levels.bound, levels.spacing,
-            levels.count - 1, levels.write_noise,
-        )  # fmt: skip
-        if self.storage is None and probabilistic(p, gradient, state, numbers, self.generator):
+        numbers = (group["threshold"], group["growth"], group["cap"], group["activity"])
+        device = (levels.bound, levels.spacing, levels.count - 1, levels.write_noise)
+        if self.storage is None and probabilistic(p, gradient, state, (*numbers, *device), self.generator):
             return
-        state["gathered"] += gradient
-        asks = state["gathered"].abs() > group["threshold"]
-        draw = torch.rand(p.shape, generator=self.generator, device=p.device, dtype=p.dtype)
-        moves = asks & (draw < (-state["m"] * p.abs()).exp())
-        by = torch.where(moves, -state["gathered"].sign(), 0.0)
-        state["writes"] += moves
-        state["gathered"].masked_fill_(asks, 0.0)
-        active = gradient.abs() > group["activity"]
-        state["m"] = (state["m"] + active * group["growth"]).clamp(max=group["cap"])
+        by = moves(p, gradient, state, numbers, self.generator)
+        state["writes"] += by != 0
         if self.storage is not None:
             self.memories[at] = self.storage.request(self.memories[at], by * self.storage.step, self.generator)
             p.copy_(self.storage.acting(self.memories[at]))
@@ -118,7 +109,7 @@ class ProbabilisticMetaplasticity(Rule):
         number = torch.arange(self.devices, device=p.device).view(-1, *([1] * p.dim()))
         its_turn = number == state["turn"]
         state["device"] = self.levels.move(state["device"], by * its_turn, self.generator)
-        state["turn"] = torch.where(moves, (state["turn"] + 1) % self.devices, state["turn"])
+        state["turn"] = torch.where(by != 0, (state["turn"] + 1) % self.devices, state["turn"])
         p.copy_(state["device"].mean(0))
 
     def writes(self, p: Tensor) -> Tensor | None:

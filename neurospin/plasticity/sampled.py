@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurospin.plasticity import kernels
 from neurospin.plasticity.kernels import draw_key
+from neurospin.plasticity.kernels import drawn as in_one_pass
 from neurospin.plasticity.levels import generator_for
 from neurospin.plasticity.rule import Rule, check
 
@@ -127,7 +127,7 @@ class Gaussian(Sampled, ABC):
         """`μ + σ ε`; in one pass over memory where that can be, with an ε that `gather` makes again."""
         del group
         sigma, mean, key = self.state[p]["sigma"], torch.empty_like(p), draw_key(self.generator)
-        if kernels.drawn("gaussian_draw", (p, sigma, mean), (), key):
+        if in_one_pass("gaussian_draw", (p, sigma, mean), (), key):
             return Drawn(mean, key)
         noise = torch.randn(p.shape, generator=self.generator, device=p.device, dtype=p.dtype)
         mean.copy_(p)
@@ -139,7 +139,7 @@ class Gaussian(Sampled, ABC):
         del group
         gathered = self.state[p]["gathered"]
         if drawn.noise is None:
-            kernels.drawn("gaussian_gather", (p, gathered, drawn.mean, gradient.contiguous()), (), drawn.key)
+            in_one_pass("gaussian_gather", (p, gathered, drawn.mean, gradient.contiguous()), (), drawn.key)
             return
         p.copy_(drawn.mean)
         gathered.addcmul_(gradient, drawn.noise)
@@ -170,7 +170,7 @@ class Bernoulli(Sampled, ABC):
     def draw(self, p: Tensor, group: dict[str, Any]) -> Drawn:
         """A relaxed sample; in one pass over memory where that can be, with a u that `gather` makes again."""
         lam, mean, key = self.state[p]["lambda"], torch.empty_like(p), draw_key(self.generator)
-        if kernels.drawn("bernoulli_draw", (p, lam, mean), (group["temperature"],), key):
+        if in_one_pass("bernoulli_draw", (p, lam, mean), (group["temperature"],), key):
             return Drawn(mean, key)
         u = torch.rand(p.shape, generator=self.generator, device=p.device, dtype=p.dtype).clamp(1e-7, 1 - 1e-7)
         before = (lam + u.logit() / 2) / group["temperature"]
@@ -183,7 +183,7 @@ class Bernoulli(Sampled, ABC):
         state = self.state[p]
         if drawn.noise is None:
             tensors = (p, state["gathered"], state["lambda"], drawn.mean, gradient.contiguous())
-            kernels.drawn(f"{type(self).__name__.lower()}_gather", tensors, (group["temperature"],), drawn.key)
+            in_one_pass(f"{type(self).__name__.lower()}_gather", tensors, (group["temperature"],), drawn.key)
             return
         p.copy_(drawn.mean)
         state["gathered"] += self.weighted(gradient, state["lambda"], drawn.noise, group["temperature"])

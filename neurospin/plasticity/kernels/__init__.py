@@ -229,6 +229,30 @@ def probabilistic(
     return True
 
 
+def moves(
+    w: Tensor, gradient: Tensor, state: dict[str, Tensor], numbers: Sequence[float], generator: torch.Generator
+) -> Tensor:
+    """What `probabilistic` moves, from the same draws: −1, 0 or 1 levels; `gathered` and `m` are brought up to date.
+
+    Args:
+        w, gradient, state, generator: as of `probabilistic`; of the state `gathered` and `m`.
+        numbers: threshold, growth, cap, activity.
+    """
+    kernel = _numba("cpu_levels")
+    by, gathered, m = torch.empty_like(w), state["gathered"], state["m"]
+    if kernel is not None and _one_pass(w, gradient.contiguous(), gathered, m):
+        kernel.moves([by, w, gradient.contiguous(), gathered, m], numbers, draw_key(generator))
+        return by
+    threshold, growth, cap, activity = numbers
+    gathered += gradient
+    asks = gathered.abs() > threshold
+    draw = torch.rand(w.shape, generator=generator, device=w.device, dtype=w.dtype)
+    by = torch.where(asks & (draw < (-m * w.abs()).exp()), -gathered.sign(), 0.0)
+    gathered.masked_fill_(asks, 0.0)
+    m.add_((gradient.abs() > activity) * growth).clamp_(max=cap)
+    return by
+
+
 def _one_pass(*tensors: Tensor) -> bool:
     return _fits(*tensors) and tensors[0].device.type == "cpu" and all(t.is_contiguous() for t in tensors)
 

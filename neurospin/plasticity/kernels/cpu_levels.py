@@ -59,6 +59,14 @@ def _written(by, w, writes, device, turn, first, bound, spacing, top, noise, low
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
+def _moves(by, w, g, gathered, m, threshold, growth, cap, activity, low, high):
+    for a in range(0, w.size, BLOCK):
+        b = min(a + BLOCK, w.size)
+        _asked(by[a:b], w[a:b], g[a:b], gathered[a:b], m[a:b], a, threshold, low, high)
+        _gathered(gathered[a:b], m[a:b], g[a:b], threshold, growth, cap, activity)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _step(
     w, g, gathered, m, writes, device, turn, threshold, growth, cap, activity, bound, spacing, top, noise, low, high
 ):
@@ -76,3 +84,9 @@ def probabilistic(tensors: Sequence[Tensor], numbers: Sequence[float], key: Key)
     w, g, gathered, m, writes, device, turn = (t.detach().numpy().reshape(-1) for t in tensors)
     arrays = [w, g, gathered, m, writes, device.reshape(-1, w.size), turn]
     _step(*[*arrays, *(F(min(x, 3e38)) for x in numbers), *key])
+
+
+def moves(tensors: Sequence[Tensor], numbers: Sequence[float], key: Key) -> None:
+    """What `probabilistic` would move, into the first tensor, with the same draws; `gathered` and m are brought up to date."""
+    arrays = [t.detach().numpy().reshape(-1) for t in tensors]
+    _moves(*[*arrays, *(F(min(x, 3e38)) for x in numbers), *key])
