@@ -46,6 +46,7 @@ from .neurons import Integrator as Integrator
 from .neurons import Neuron as Neuron
 from .neurons import Rate as Rate
 from .quantise import Quantised as Quantised
+from .quantise import calibrate as calibrate
 from .quantise import quantise as quantise
 from .report import plots as plots
 from .report.draw import draw as draw

@@ -1,4 +1,6 @@
-"""`quantise`: train what runs. The forward pass is the target's own, the backward pass is the network's.
+"""`calibrate`: rounding that suits typical spikes. `quantise`: train what runs.
+
+Of `quantise`, the forward pass is the target's own, the backward pass is the network's.
 
 In the forward pass the network's graph runs on the target as it is rounded at this moment; every spike and
 every voltage before the reset is the target's. In the backward pass rounding counts as the identity
@@ -8,22 +10,26 @@ target's voltages.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import nir
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from neurospin.errors import InputError, TargetError
 from neurospin.executor import Part, Step, execute
 from neurospin.graph.build import to_graph
-from neurospin.graph.contract import KEY
+from neurospin.graph.contract import KEY, check_input, metadata, resolve_dt
+from neurospin.graph.repair import repaired
 from neurospin.network import Network, Run, part
 from neurospin.neurons import Neuron
 from neurospin.scan import Scan
 from neurospin.surrogate import spike
-from neurospin.target import Rounding, Target, get_target
+from neurospin.target import Problem, Rounding, Target, adjusted, check, get_target
 from neurospin.types import Spikes, State
 
 
@@ -43,10 +49,7 @@ class Quantised(nn.Module):
             got = f"{len(network.inputs)} inputs and {len(network.outputs)} outputs"
             raise InputError("quantise", "one input and one output", got, "quantise a network with one of each")
         graph = to_graph(network)
-        problems = target.check(graph)
-        if problems:
-            first = problems[0]
-            raise TargetError(f"{target.name}: {first.node or 'graph'}", first.limit, first.value, first.fix)
+        _refuse(target, target.check(graph))
         silence = torch.zeros((1, 1, *network.input_size)).numpy()
         probe = target.run(graph, silence, dt=network.dt, record=list(network.neurons()))
         self._tail = max([probe.latency_steps, *probe.info.get("latency", {}).values()])
@@ -88,8 +91,7 @@ class Quantised(nn.Module):
         """
         graph = to_graph(self.network)
         told = self.target.rounding(graph, self.network.dt) if isinstance(self.target, Rounding) else {}
-        graph.metadata[KEY]["quantisation"] = {"target": self.target.name, **told}
-        return graph
+        return _told(graph, self.target, told)
 
 
 @dataclass(frozen=True)
@@ -166,3 +168,58 @@ def quantise(network: Network, target: str | Target) -> Quantised:
         InputError: several inputs or outputs.
     """
     return Quantised(network, get_target(target))
+
+
+def calibrate(
+    graph: nir.NIRGraph,
+    spikes: np.ndarray,
+    target: str | Target,
+    *,
+    dt: float | None = None,
+    seed: int = 0,
+    **settings: Any,
+) -> nir.NIRGraph:
+    """A copy of a graph whose metadata hold the rounding with which the target follows it best on these spikes.
+
+    On `loihi` and `lava`: for every population the scale, of each neuron or of all, and the rounding of the weights
+    that minimise the mean square error of the membrane voltage, each neuron getting the spikes that it would get
+    without rounding. `deploy`, `certify` and `export` then round so.
+
+    Args:
+        graph: a NIR graph.
+        spikes: some typical input, `(time, batch, *input)`; a hundred samples do.
+        target: name of a registered target, or a target.
+        dt: step in seconds; default, the one that the graph records.
+        seed: of stochastic rounding (default 0).
+        settings: of the target: `scaling="layer"` searches one scale for each population (default `"neuron"`);
+            `rounding="stochastic"` lets every neuron choose between the nearest and eight random draws.
+
+    Returns:
+        The graph; under `"quantisation"` in its metadata each population also has `error`, the root of the mean square in
+        thresholds.
+
+    Raises:
+        InputError: the input does not fit the graph.
+        TargetError: the graph does not fit the target, or the target does not say how it rounds.
+    """
+    chosen = adjusted(target, settings)
+    if not isinstance(chosen, Rounding):
+        raise TargetError(chosen.name, "a target that says how it rounds", "one that does not", 'use "loihi"')
+    graph = repaired(graph)
+    step = resolve_dt(graph, dt)
+    _refuse(chosen, check(graph, chosen, dt=step))
+    return _told(graph, chosen, chosen.rounding(graph, step, spikes=check_input(graph, spikes), seed=seed))
+
+
+def _told(graph: nir.NIRGraph, target: Target, rounding: Mapping[str, Any]) -> nir.NIRGraph:
+    """A copy whose metadata say how the target rounds it."""
+    graph = copy.copy(graph)
+    about = {**metadata(graph), "quantisation": {"target": target.name, **rounding}}
+    graph.metadata = {**(graph.metadata or {}), KEY: about}
+    return graph
+
+
+def _refuse(target: Target, problems: list[Problem]) -> None:
+    if problems:
+        first = problems[0]
+        raise TargetError(f"{target.name}: {first.node or 'graph'}", first.limit, first.value, first.fix)

@@ -160,10 +160,10 @@ class Adjustable(Target, Protocol):
 
 @runtime_checkable
 class Rounding(Target, Protocol):
-    """A target that can say how it rounds a graph, and keeps to it: optional, for graphs trained with `quantise`."""
+    """A target that says how it rounds a graph, and keeps to it: optional, for `quantise` and `calibrate`."""
 
-    def rounding(self, graph: nir.NIRGraph, dt: float) -> dict[str, Any]:
-        """What it fixes, as metadata; a graph whose entry `"quantisation"` holds it is rounded so again."""
+    def rounding(self, graph: nir.NIRGraph, dt: float, *, spikes: Any = None, seed: int = 0) -> dict[str, Any]:
+        """What it fixes, at best for spikes, as metadata; one whose `"quantisation"` holds it is rounded so again."""
         ...
 
 

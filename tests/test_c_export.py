@@ -143,7 +143,7 @@ def test_the_smallest_way_to_store_is_chosen(kind):
     layer = source(program).parts[1]
     assert layer.synapses == [("input", kind if kind in ("sparse", "two-valued") else "dense")]
     dense = 40 * 60
-    nonzero = int((program.projections[0].weights != 0).sum())
+    nonzero = program.projections[0].weights.nnz
     # one byte for each weight; two for a sparse one and two for each source; one bit, and two bytes for each neuron
     expected = {"sparse": 2 * nonzero + 61, "two-valued": 60 * 5 + 40 * 2}.get(kind, dense)
     assert layer.flash == expected

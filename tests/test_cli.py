@@ -147,6 +147,16 @@ def test_check_and_certify(place, tmp_path):
     assert "0 of 630 entries differ" in done.stdout and json.loads((tmp_path / "c.json").read_text())["exact"]
 
 
+def test_calibrate_writes_a_graph_that_keeps_its_rounding(place, tmp_path):
+    given = ("--input", place / "spikes.npz", "--target", "loihi", "--output", tmp_path / "g.nir")
+    done = call("calibrate", place / "net.nir", *given, "--set", "scaling=layer")
+    assert done.returncode == 0, done.stderr
+    assert "error of the membrane" in done.stdout and str(tmp_path / "g.nir") in done.stdout
+    told = ns.read(tmp_path / "g.nir").metadata["neurospin"]["quantisation"]
+    assert told["target"] == "loihi" and all(entry["scaling"] == "layer" for entry in told["neurons"].values())
+    refused(call("calibrate", place / "net.nir", *given, "--set", "rounding=up"), "nearest")
+
+
 def test_certify_writes_json_and_a_picture_of_a_graph_or_a_run(place, tmp_path):
     spikes = (np.random.default_rng(1).random((6, 12, 64)) < 0.5).astype(np.float32)
     np.savez(tmp_path / "labelled.npz", spikes=spikes, labels=np.arange(12) % 10)

@@ -129,8 +129,8 @@ def test_one_binary_layer_as_wide_as_a_picture_loses_no_bit_of_any_weight() -> N
     program = compile(g, DT)
     (synapses,) = program.projections
     assert synapses.exponent >= 0
-    assert np.array_equal(np.sign(synapses.weights), np.sign(w))
-    assert all(np.unique(np.abs(row)).size == 1 for row in synapses.weights)
+    assert np.array_equal(np.sign(synapses.weights.toarray()), np.sign(w))
+    assert all(np.unique(np.abs(row)).size == 1 for row in synapses.weights.toarray())
 
 
 @pytest.mark.parametrize("kind", ["lif", "cuba"])

@@ -8,6 +8,7 @@ import nir
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_array
 from torch import Tensor
 
 import neurospin as ns
@@ -161,8 +162,12 @@ def test_a_graph_carries_the_rounding_that_it_was_trained_with(kind: str, tmp_pa
 
 def same_program(one: Program, two: Program) -> bool:
     pairs = [*zip(one.populations, two.populations, strict=True), *zip(one.projections, two.projections, strict=True)]
-    return all(np.array_equal(np.asarray(a), np.asarray(b)) for p, q in pairs
+    return all(np.array_equal(plain(a), plain(b)) for p, q in pairs
                for a, b in zip(vars(p).values(), vars(q).values(), strict=True))  # fmt: skip
+
+
+def plain(value: object) -> np.ndarray:
+    return value.toarray() if isinstance(value, csr_array) else np.asarray(value)
 
 
 def test_the_recorded_scale_is_the_one_that_rounds() -> None:
@@ -174,7 +179,7 @@ def test_the_recorded_scale_is_the_one_that_rounds() -> None:
     weight = graph.nodes["dense2"].weight.astype(float) * 1e-3 / graph.nodes["lif2"].tau[:, None].astype(float)
     truth = 2 * np.rint(weight * scale[:, None] / 2.0 ** (exponent + 7))  # mixed signs: even numbers, times 64
     assert projection.exponent == exponent and np.abs(truth).max() > 50
-    np.testing.assert_array_equal(projection.weights, truth)
+    np.testing.assert_array_equal(projection.weights.toarray(), truth)
     again = ns.quantise(ns.from_graph(graph), "loihi")  # and it stays so
     np.testing.assert_array_equal(grids(again.to_graph())["lif2"]["scale"], scale)
 

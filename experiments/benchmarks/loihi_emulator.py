@@ -50,7 +50,7 @@ def children() -> float:
 
 def lava(program: Program, spikes: np.ndarray, side_by_side: int) -> tuple[float, float, np.ndarray]:
     """Processor and clock seconds per sample, and the spikes."""
-    synapses = max(int((p.weights != 0).sum()) for p in program.projections)
+    synapses = max(p.weights.nnz for p in program.projections)
     client.SYNAPSES = side_by_side * synapses
     before, start = children(), time.perf_counter()
     found = client.Lava().execute([client.Job(program, spikes, ("cuba",))])[0]

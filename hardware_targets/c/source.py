@@ -127,7 +127,7 @@ def _far(population: Population, mine: list[tuple[int, Projection, Synapses]]) -
     """Whether a current can leave 32 bits: a step then brings more than one wrap takes back."""
     most = 0
     for _, projection, _ in mine:
-        weights = projection.weights.astype(np.int64)
+        weights = projection.weights.toarray().astype(np.int64)
         sums = np.maximum(np.where(weights > 0, weights, 0).sum(axis=1), np.where(weights < 0, -weights, 0).sum(axis=1))
         largest = int(sums.max(initial=0))
         most += largest << projection.exponent if projection.exponent > 0 else (largest >> -projection.exponent) + 1

@@ -91,7 +91,7 @@ class Synapses:
 
 def synapses(number: int, projection: Projection) -> Synapses:
     """The smallest of the three ways to store a projection."""
-    weights = projection.weights
+    weights = projection.weights.toarray()
     if weights.dtype.kind not in "iu":
         raise TargetError("c", "whole weights", str(weights.dtype), "compile with every cause")
     sign = -1 if weights.max(initial=0) <= 0 and weights.min(initial=0) < 0 else 1

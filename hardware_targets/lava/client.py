@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,11 @@ import numpy as np
 
 from hardware_targets.lava.setup import default_folder, interpreter
 from hardware_targets.loihi import limits
-from hardware_targets.loihi.compiler import CAUSES, rounding
+from hardware_targets.loihi.compiler import CAUSES
 from hardware_targets.loihi.emulator import Emulation
 from hardware_targets.loihi.program import Program, save
-from hardware_targets.loihi.target import Loihi, execute
+from hardware_targets.loihi.quantise import NEAREST, Scheme
+from hardware_targets.loihi.target import Loihi, execute, settled
 from neurospin.errors import TargetError
 from neurospin.target import Problem, Report
 
@@ -81,12 +82,19 @@ class Lava:
     Attributes:
         timeout: seconds after which a run is ended (default 1800).
         memory: bytes of address space that each of Lava's processes may take (default 16 GiB).
+        scheme: scaling and rounding, as of the target "loihi".
     """
 
     name: str = field(default="lava", init=False)
     causes: tuple[str, ...] = field(default=CAUSES, init=False)
     timeout: float = 1800.0
     memory: int = 16 << 30
+    scheme: Scheme = NEAREST
+    settings: tuple[str, ...] = field(default=("scaling", "rounding"), init=False)
+
+    def adjusted(self, **settings: Any) -> Lava:
+        """The same target with other settings."""
+        return replace(self, scheme=Scheme(**{**self.scheme.settings(), **settings}))
 
     def unavailable(self) -> str:
         """Why Lava cannot run here, with the remedy; empty where it can."""
@@ -95,11 +103,13 @@ class Lava:
 
     def only(self, causes: Iterable[str]) -> Loihi:
         """The same program with just these roundings, on the emulator: lava-nc has no fractions."""
-        return Loihi(causes)
+        return Loihi(causes, **self.scheme.settings())
 
-    def rounding(self, graph: nir.NIRGraph, dt: float) -> dict[str, Any]:
-        """Scale of every neuron and exponents of its synapses; a graph whose metadata hold them is rounded so."""
-        return rounding(graph, dt)
+    def rounding(
+        self, graph: nir.NIRGraph, dt: float, *, spikes: np.ndarray | None = None, seed: int = 0
+    ) -> dict[str, Any]:
+        """As the target "loihi" rounds."""
+        return settled(graph, dt, spikes, self.scheme.with_seed(seed))
 
     def check(self, graph: nir.NIRGraph) -> list[Problem]:
         """Every node, loop, reset and value that the chip cannot hold."""
@@ -114,7 +124,7 @@ class Lava:
             graph: a NIR graph.
             spikes: zeros and ones.
             dt: step in seconds.
-            seed: changes nothing; the chip's arithmetic is deterministic.
+            seed: of stochastic rounding; the chip's arithmetic is deterministic.
             record: names of neuron nodes whose output is wanted as well.
 
         Raises:
@@ -128,7 +138,7 @@ class Lava:
         ) -> Emulation:
             return self.execute([Job(program, array, spiking, readouts)])[0]
 
-        return execute(graph, spikes, dt, record, engine)
+        return execute(graph, spikes, dt, record, engine, self.scheme.with_seed(seed))
 
     def execute(self, jobs: Sequence[Job]) -> list[Emulation]:
         """Run compiled programs, one after the other, in one worker process.
@@ -187,8 +197,8 @@ def _write(folder: Path, job: Job) -> None:
     folder.mkdir()
     save(job.program, folder)
     batch = job.spikes.shape[1]
-    synapses = max([1, *(int((p.weights != 0).sum()) for p in job.program.projections)])
-    cells = max([1, *(p.weights.size for p in job.program.projections if p.delay)])
+    synapses = max([1, *(p.weights.nnz for p in job.program.projections)])
+    cells = max([1, *(int(np.prod(p.weights.shape)) for p in job.program.projections if p.delay)])
     part = max(1, min(batch, SYNAPSES // synapses, int((CELLS // cells) ** 0.5)))
     content = {"record": list(job.record), "voltages": list(job.voltages), "part": part}
     (folder / "job.json").write_text(json.dumps(content), encoding="utf-8")

@@ -85,7 +85,8 @@ def run_part(structure, arrays, spikes, record, voltages, folder):
         neurons = LIF(shape=(batch * population["size"],), **get)
         senders[population["name"]], receivers[population["name"]] = neurons.s_out, neurons
     for i, projection in enumerate(structure["projections"]):
-        weights = arrays[f"projection/{i}/weights"].astype(kind)
+        parts = [arrays[f"projection/{i}/{part}"] for part in ("data", "indices", "indptr", "shape")]
+        weights = sparse.csr_matrix((parts[0].astype(kind), *parts[1:3]), tuple(parts[3]))
         if not whole:
             weights, projection = weights * 2.0 ** (projection["exponent"] + 6), {**projection, "exponent": 0}
         synapses = connect(weights, projection, batch)
@@ -174,6 +175,8 @@ def append(path, array):
         file.write(array.tobytes())
 
 
+DENSE = 8
+"""Synapses with at least one weight in so many are a dense process."""
 STATE = ("du", "dv", "vth", "bias_mant", "bias_exp", "u0", "v0")
 
 
@@ -183,12 +186,11 @@ def connect(weights, projection, batch):
     from lava.proc.sparse.process import Sparse
 
     exponent, delay = projection["exponent"], projection["delay"]
-    if delay:
-        whole = np.kron(np.eye(batch, dtype=weights.dtype), weights)
-        return DelayDense(weights=whole, delays=np.full(whole.shape, delay), weight_exp=exponent)
-    if batch == 1:
-        return Dense(weights=weights, weight_exp=exponent)
     whole = sparse.kron(sparse.eye(batch, dtype=weights.dtype), weights, format="csr").astype(weights.dtype)
+    if delay:
+        return DelayDense(weights=whole.toarray(), delays=np.full(whole.shape, delay), weight_exp=exponent)
+    if whole.nnz * DENSE >= np.prod(whole.shape):
+        return Dense(weights=whole.toarray(), weight_exp=exponent)
     return Sparse(weights=whole, weight_exp=exponent, num_message_bits=1)
 
 

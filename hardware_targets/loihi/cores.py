@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_array
 
+from hardware_targets.loihi.sparse import Matrix
 from neurospin.target import Problem
 
 CORES = 128
@@ -33,13 +35,13 @@ class Link:
     Attributes:
         source: name of the population that sends, or of the input.
         target: name of the population that receives.
-        there: `(target, source)`, where there is a synapse.
+        there: `(target, source)`; its entries are the synapses.
         delayed: whether they hold spikes back.
     """
 
     source: str
     target: str
-    there: np.ndarray
+    there: Matrix
     delayed: bool
 
 
@@ -74,8 +76,11 @@ def partition(sizes: Mapping[str, int], links: Sequence[Link]) -> list[Core]:
     Returns:
         The cores in order. Where one neuron alone is too much, its core is over a limit; `problems` says so.
     """
-    shares = {name: math.ceil(size / NEURONS) for name, size in sizes.items()}
     cost = {name: _arriving(name, size, links) for name, size in sizes.items()}
+    shares = {
+        name: min(size, max(math.ceil(size / NEURONS), math.ceil(cost[name][0].sum() / SYNAPSE_BITS)))
+        for name, size in sizes.items()
+    }
     for name, size in sizes.items():
         while shares[name] < size and _too_full(_bounds(size, shares[name]), *cost[name]):
             shares[name] += 1
@@ -123,18 +128,30 @@ def _bounds(size: int, shares: int) -> np.ndarray:
     return np.arange(shares + 1) * size // shares
 
 
-def _arriving(name: str, size: int, links: Sequence[Link]) -> tuple[np.ndarray, list[np.ndarray]]:
+def _arriving(name: str, size: int, links: Sequence[Link]) -> tuple[np.ndarray, list[Matrix]]:
     """Bits of synapses of each neuron, and from each source population where synapses are, `(size, source)`."""
     bits, sources = np.zeros(size, np.int64), {}
     for link in (link for link in links if link.target == name):
-        count = link.there.sum(axis=1)
+        count = np.diff(link.there.indptr)
         sparse = count * 2 < link.there.shape[1]
         bits += count * (WEIGHT_BITS + np.where(sparse, ADDRESS_BITS, 0) + DELAY_BITS * link.delayed)
-        sources[link.source] = link.there | sources.get(link.source, False)
+        there = _ones(link.there)
+        sources[link.source] = sources[link.source] + there if link.source in sources else there
     return bits, list(sources.values())
 
 
-def _too_full(bounds: np.ndarray, bits: np.ndarray, sources: list[np.ndarray]) -> bool:
+def _ones(there: Matrix) -> Matrix:
+    return csr_array((np.ones(there.nnz, np.int32), there.indices, there.indptr), there.shape)
+
+
+def _reached(bounds: np.ndarray, there: Matrix) -> Matrix:
+    """Which source has a synapse in which share, `(share, source)`."""
+    size = there.shape[0]
+    share = csr_array((np.ones(size, np.int32), np.arange(size), bounds), (len(bounds) - 1, size))
+    return share @ _ones(there)
+
+
+def _too_full(bounds: np.ndarray, bits: np.ndarray, sources: list[Matrix]) -> bool:
     return bool((_sums(bounds, bits) > SYNAPSE_BITS).any() or (_in_axons(bounds, sources) > AXONS).any())
 
 
@@ -142,22 +159,23 @@ def _sums(bounds: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.add.reduceat(values, bounds[:-1])
 
 
-def _in_axons(bounds: np.ndarray, sources: list[np.ndarray]) -> np.ndarray:
-    counts = [np.logical_or.reduceat(there, bounds[:-1], axis=0).sum(axis=1) for there in sources]
+def _in_axons(bounds: np.ndarray, sources: list[Matrix]) -> np.ndarray:
+    counts = [np.diff(_reached(bounds, there).indptr) for there in sources]
     return np.sum(counts, axis=0) if counts else np.zeros(len(bounds) - 1, np.int64)
 
 
 def _cores(
     sizes: Mapping[str, int],
     shares: Mapping[str, int],
-    cost: Mapping[str, tuple[np.ndarray, list[np.ndarray]]],
+    cost: Mapping[str, tuple[np.ndarray, list[Matrix]]],
     links: Sequence[Link],
 ) -> list[Core]:
     reached = {name: np.zeros(size, np.int64) for name, size in sizes.items()}
     for link in links:
         if link.source in reached:
             bounds = _bounds(sizes[link.target], shares[link.target])
-            reached[link.source] += np.logical_or.reduceat(link.there, bounds[:-1], axis=0).sum(axis=0)
+            columns = _reached(bounds, link.there).indices
+            reached[link.source] += np.bincount(columns, minlength=len(reached[link.source]))
     cores = []
     for name, size in sizes.items():
         bounds = _bounds(size, shares[name])

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hardware_targets.loihi import fractions, limits
-from hardware_targets.loihi.program import INTEGERS, Program, Projection
+from hardware_targets.loihi.program import INTEGERS, Population, Program, Projection
+from hardware_targets.loihi.sparse import row_sums
 
 SPARSE = 8
 """Projections with less than one weight in so many are kept as lists."""
@@ -68,7 +69,7 @@ def _fits(program: Program) -> bool:
         return False
     for population in program.populations:
         arriving = [p for p in program.projections if p.target == population.name]
-        sums = [_most(p).astype(np.float64) * 2.0 ** (limits.SHIFT + max(p.exponent, 0)) for p in arriving]
+        sums = [_most(p) * 2.0 ** (limits.SHIFT + max(p.exponent, 0)) for p in arriving]
         # a step that brings more than one wrap takes back would let the current grow beyond 32 bits
         if np.sum(sums, axis=0).max(initial=0) > 2**24 or np.abs(population.bias).max(initial=0) > 2**30:
             return False
@@ -77,8 +78,14 @@ def _fits(program: Program) -> bool:
     return True
 
 
+def registers(p: Population) -> np.ndarray:
+    """A population as the kernel reads it, int32 `(6, size)`."""
+    keep = limits.DECAY_ONE - p.du - 1, limits.DECAY_ONE - p.dv
+    return np.stack([p.u0, p.v0, p.bias, p.vth * (1 << limits.SHIFT), *keep]).astype(np.int32)
+
+
 def _most(projection: Projection) -> np.ndarray:
-    return np.abs(projection.weights.astype(np.int64)).sum(axis=1)
+    return row_sums(projection.weights, np.abs(projection.weights.data.astype(np.float64)))
 
 
 def _whole(
@@ -94,18 +101,7 @@ def _whole(
     populations = program.populations
     index = {program.input: 0, **{p.name: i for i, p in enumerate(populations, 1)}}
     bounds = np.cumsum([0, inputs, *(p.size for p in populations)])
-    neurons = np.concatenate(
-        [
-            np.stack(
-                [
-                    p.u0, p.v0, p.bias, p.vth * (1 << limits.SHIFT),
-                    limits.DECAY_ONE - p.du - 1, limits.DECAY_ONE - p.dv,
-                ]
-            )
-            for p in populations
-        ],
-        axis=1,
-    ).astype(np.int32)  # fmt: skip
+    neurons = np.concatenate([registers(p) for p in populations], axis=1)
     waits = np.array([0 if program.wound_back else p.depth for p in populations])
     projections, rows, (starts, targets, values) = _synapses(program, index)
     wide = max([0, *(int(_most(p).max(initial=0)) for p in program.projections)]) >= 1 << 15
@@ -142,25 +138,24 @@ def _synapses(program: Program, index: dict[str, int]) -> tuple[np.ndarray, np.n
     widest = max(p.size for p in program.populations)
     used = [0, 0]
     for p in program.projections:
-        weights = np.ascontiguousarray(p.weights.T, np.int16)
-        full = bool(np.count_nonzero(weights) * SPARSE >= weights.size)
+        size, sources = p.weights.shape
+        full = bool(p.weights.nnz * SPARSE >= size * sources)
         table.append([index[p.source], index[p.target], 1 + p.delay, p.exponent, int(full), used[full]])
-        used[full] += len(weights)
+        used[full] += sources
         if full:
-            dense.append(np.pad(weights, ((0, 0), (0, widest - weights.shape[1]))))
+            dense.append(np.pad(p.weights.toarray().T.astype(np.int16), ((0, 0), (0, widest - size))))
         else:
-            lists.append(weights)
+            lists.append(p.weights.T.tocsr())
     rows = np.concatenate(dense) if dense else np.zeros((0, widest), np.int16)
-    lengths = [np.count_nonzero(weights, axis=1) for weights in lists]
-    starts = np.concatenate([[0], *lengths]).cumsum()
-    targets = np.concatenate([np.zeros(0, np.int64), *(np.nonzero(weights)[1] for weights in lists)]).astype(np.int32)
-    values = np.concatenate([np.zeros(0, np.int16), *(weights[weights != 0] for weights in lists)])
+    starts = np.concatenate([[0], *(np.diff(by_source.indptr) for by_source in lists)]).cumsum()
+    targets = np.concatenate([np.zeros(0, np.int32), *(by_source.indices for by_source in lists)]).astype(np.int32)
+    values = np.concatenate([np.zeros(0, np.int16), *(by_source.data for by_source in lists)]).astype(np.int16)
     return np.array(table, np.int64).reshape(-1, 6), rows, (starts, targets, values)
 
 
 def _operations(program: Program, counts: dict[str, np.ndarray], updates: int) -> dict[str, float]:
     """Counted work of a run."""
-    synaptic = sum(float(counts[p.source] @ (p.weights != 0).sum(axis=0)) for p in program.projections)
+    synaptic = sum(float(counts[p.source] @ p.fan_out) for p in program.projections)
     return {
         "synaptic": synaptic,
         "neuron_updates": float(updates * sum(p.size for p in program.populations)),

@@ -15,6 +15,8 @@ from scipy.sparse.csgraph import connected_components
 from hardware_targets.loihi import limits
 from hardware_targets.loihi.program import Population, Program, Projection
 
+DENSE = 8
+"""Projections with at least one weight in so many are multiplied as dense matrices."""
 CHUNK_BYTES = 64 << 20
 """Memory that the currents of one population may take; larger batches run in parts."""
 
@@ -43,7 +45,7 @@ def _run(
     kept: dict[str, np.ndarray] = {}
     met: dict[str, np.ndarray] = {}
     synapses = {
-        name: [_Synapses(p, program.whole) for p in program.projections if p.target == name] for name in _names(program)
+        name: [Synapses(p, program.whole) for p in program.projections if p.target == name] for name in _names(program)
     }
     for component in _components(program):
         members = []
@@ -95,19 +97,26 @@ def _components(program: Program) -> list[list[str]]:
     return ordered
 
 
-class _Synapses:
-    """One projection, ready for products."""
+class Synapses:
+    """One projection, ready for products.
+
+    Args:
+        projection: the synapses.
+        whole: whether sums are cut as the chip cuts them.
+    """
 
     def __init__(self, projection: Projection, whole: bool) -> None:
         self.source = projection.source
         self.lag = 1 + projection.delay
         self.cut = min(projection.exponent, 0) if whole else 0
         unit = 2.0 ** (limits.SHIFT + projection.exponent) if self.cut == 0 else 1.0
-        weights = np.asarray(projection.weights, np.float64)
-        integers = projection.weights.dtype.kind == "i"
-        exact = integers and np.abs(weights).sum(axis=1).max(initial=0) < 2**24
+        weights = projection.weights
+        exact = weights.dtype.kind == "i" and np.abs(weights).sum(axis=1).max(initial=0) < 2**24
+        kind = np.float32 if exact else np.float64
         # a power of two as common factor leaves every partial sum as exact as it was
-        self.weights = np.ascontiguousarray((weights * unit).T, np.float32 if exact else np.float64)
+        scaled = weights.astype(np.float64) * unit
+        dense = weights.nnz * DENSE >= np.prod(weights.shape)
+        self.weights = np.ascontiguousarray(scaled.toarray().T, kind) if dense else scaled.T.tocsr().astype(kind)
 
     def add_all(self, spikes: np.ndarray, current: np.ndarray) -> None:
         """Add what arrives over the whole sequence, `(time, batch, target)`."""
@@ -138,7 +147,7 @@ class _Neurons:
     spikes: np.ndarray
     voltages: np.ndarray | None
     before_reset: np.ndarray | None
-    inner: list[_Synapses]
+    inner: list[Synapses]
     whole: bool
     wait: int
     u: np.ndarray = field(init=False)

@@ -1,4 +1,4 @@
-"""The emulator's loop in whole numbers (numba, compiled when first used and then cached).
+"""The chip's loop in whole numbers (numba, compiled when first used and then cached).
 
 Since every synapse takes a step, all populations step together, loops or not. Each sample runs alone, so that
 its state stays in the first-level cache, and the chip's products need 32 bits only: with `n = 4096 h + l`,
@@ -174,3 +174,33 @@ def run(
                     counts[now, g] = n
                     for k in range(n):
                         fired[origin + lists[now, origin + k]] += 1
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def deviation(current, fired, wanted, unit, neurons, wait, error):
+    """Add up, for each neuron, the squared error of its voltage below the threshold, before every reset.
+
+    Spikes are given: a wrong one does not change what comes after it.
+
+    Args:
+        current: what arrives, int32 `(time, batch, neurons)`.
+        fired: whether the neuron spikes, uint8, same shape.
+        wanted: voltage below the threshold as it should be, float64, same shape.
+        unit: volts of an integer step, `(neurons,)`.
+        neurons: as in `run`.
+        wait: first step of the population.
+        error: float64 `(neurons,)`, added to.
+    """
+    steps, batch, width = current.shape
+    u, v = np.empty(width, np.int32), np.empty(width, np.int32)
+    bias, threshold, keep_u, keep_v = neurons[BIAS], neurons[THRESHOLD], neurons[KEEP_U], neurons[KEEP_V]
+    for b in range(batch):
+        u[:], v[:] = neurons[U], neurons[V]
+        for t in range(wait, steps):
+            for k in range(width):
+                u[k] = I32(_decayed(u[k], keep_u[k]) + current[t, b, k])
+                new = I32(I32(_decayed(v[k], keep_v[k]) + u[k]) + bias[k])
+                new = min(max(new, I32(-(1 << 23) + 1)), I32((1 << 23) - 1))
+                off = (new - threshold[k]) * unit[k] - wanted[t, b, k]
+                error[k] += off * off
+                v[k] = I32(0) if fired[t, b, k] else new

@@ -55,15 +55,33 @@ def check(graph: nir.NIRGraph, dt: float | None = None) -> list[Problem]:
         dt: step in seconds; default, the one that the graph records. Without either, what depends on
             the step (a time constant shorter than it) is not looked at.
     """
+    return examined(graph, dt)[0]
+
+
+def examined(graph: nir.NIRGraph, dt: float | None) -> tuple[list[Problem], Wiring | None]:
+    """The same, and the folded graph where no node stood in the way of folding it."""
     try:
-        return _check(graph, dt)
+        problems = _nodes(graph, dt)
+        if problems:
+            return problems, None
+        step = dt if dt is not None else metadata(graph).get("dt")
+        # without a step every delay is less than one, so that none is too long
+        wiring = fold(graph, step if step is not None else math.inf)
+        return _delays(wiring) + cores.problems(_placed(wiring)), wiring
     except NeurospinError as error:
-        return [Problem(error.where, error.expected, error.got, error.fix)]
+        return [Problem(error.where, error.expected, error.got, error.fix)], None
     except Exception as error:  # a malformed graph must not break the list of problems
-        return [Problem("", "a well-formed graph", f"{type(error).__name__}: {error}", "check the graph's nodes")]
+        got = f"{type(error).__name__}: {error}"
+        return [Problem("", "a well-formed graph", got, "check the graph's nodes")], None
 
 
-def _check(graph: nir.NIRGraph, dt: float | None) -> list[Problem]:
+def _placed(wiring: Wiring) -> list[cores.Core]:
+    sizes = {name: int(np.prod(node_shape(node))) for name, node in wiring.nodes.items()}
+    links = [cores.Link(w.source, w.target, w.matrix, w.held > w.back) for w in wiring.wires]
+    return cores.partition(sizes, links)
+
+
+def _nodes(graph: nir.NIRGraph, dt: float | None) -> list[Problem]:
     recorded = metadata(graph)
     step = dt if dt is not None else recorded.get("dt")
     nodes, _ = flatten(graph)
@@ -79,12 +97,6 @@ def _check(graph: nir.NIRGraph, dt: float | None) -> list[Problem]:
     if used > cores.CORES:
         fix = "make the network smaller or spread it over chips"
         problems.append(Problem("", f"{cores.CORES} cores of {cores.NEURONS} neurons", f"{used} cores", fix))
-    if not problems:
-        # without a step every delay is less than one, so that none is too long
-        wiring = fold(graph, step if step is not None else math.inf)
-        sizes = {name: int(np.prod(node_shape(node))) for name, node in wiring.nodes.items()}
-        links = [cores.Link(w.source, w.target, w.matrix != 0, w.held > w.back) for w in wiring.wires]
-        problems = _delays(wiring) + cores.problems(cores.partition(sizes, links))
     return problems
 
 

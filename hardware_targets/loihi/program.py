@@ -19,6 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_array
+
+from hardware_targets.loihi.sparse import Matrix
 
 INTEGERS = ("du", "dv", "vth", "bias_mant", "bias_exp", "u0", "v0")
 
@@ -79,17 +82,27 @@ class Projection:
     Attributes:
         source: name of the population that sends, or of the input.
         target: name of the population that receives.
-        weights: `(target, source)`; even numbers in −256 … 254 where signs are mixed, else 0 … 255 or
-            −255 … 0.
+        weights: sparse, `(target, source)`; even numbers in −256 … 254 where signs are mixed, else 0 … 255 or
+            −255 … 0. What is not stored is no synapse. A dense array is made sparse.
         exponent: the weighted sum is shifted by this many bits, −8 … 7.
         delay: steps beyond the one that every synapse takes.
     """
 
     source: str
     target: str
-    weights: np.ndarray
+    weights: Matrix
     exponent: int
     delay: int
+
+    def __post_init__(self) -> None:
+        weights: Matrix = csr_array(self.weights)
+        weights.eliminate_zeros()
+        object.__setattr__(self, "weights", weights)
+
+    @property
+    def fan_out(self) -> np.ndarray:
+        """How many synapses each source has here, `(source,)`."""
+        return np.bincount(self.weights.indices, minlength=self.weights.shape[1])
 
 
 @dataclass(frozen=True)
@@ -134,13 +147,15 @@ class Program:
 def save(program: Program, folder: Path) -> None:
     """Write what a worker needs to run a program: `program.json` (structure) and `program.npz` (integers).
 
-    Arrays are named `population/K/du` and `projection/K/weights` by their place in the program.
+    Arrays are named `population/K/du` and `projection/K/data` by their place in the program; the weights of a
+    projection are `data`, `indices`, `indptr` and `shape` of a matrix in rows, as scipy has them.
     """
     arrays: dict[str, Any] = {}
     for i, population in enumerate(program.populations):
         arrays.update({f"population/{i}/{key}": getattr(population, key) for key in INTEGERS})
     for i, projection in enumerate(program.projections):
-        arrays[f"projection/{i}/weights"] = projection.weights
+        for part in ("data", "indices", "indptr", "shape"):
+            arrays[f"projection/{i}/{part}"] = np.asarray(getattr(projection.weights, part))
     structure = {
         "whole": program.whole,
         "input": program.input,

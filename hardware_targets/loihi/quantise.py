@@ -1,21 +1,24 @@
-"""From the float parameters of one population to the chip's integers.
+"""From the float weights of one population to the chip's integers.
 
-Each neuron has a scale of its own: integer steps of its voltage per model unit. It is limited by the
-registers (no current may ever wrap, the threshold must fit), and below that limit it is searched for:
-the scale whose rounded weights lie closest to the true ones. Weights that are multiples of one value
-(binary, ternary, few levels) are met exactly, because the threshold takes up the scale.
+Each neuron has a scale: integer steps of its voltage per model unit, its own or one for all neurons of the population.
+It is limited by the registers (no current may ever wrap, the threshold must fit), and below that limit it is searched
+for: the scale whose rounded weights lie closest to the true ones. Weights that are multiples of one value (binary,
+ternary, few levels) are met exactly, because the threshold takes up the scale. `calibrate` looks at voltages instead.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
 
-import nir
 import numpy as np
 
 from hardware_targets.loihi import limits
-from neurospin.graph.order import SPIKING
+from hardware_targets.loihi.neuron import MARGIN, Model, decays, largest_scale, threshold_register
+from hardware_targets.loihi.sparse import Matrix, row_largest, row_of, row_sums, with_values
+from neurospin.errors import unknown_name
 
 HEADROOM = 32.0
 """Voltages this many thresholds below the reset are kept from clipping."""
@@ -26,79 +29,55 @@ SPREAD = 4
 """Bits of voltage that the neuron with the largest weights gives up so that others keep theirs."""
 EXACT = 1e-6
 """Relative error of a weight below which it counts as met exactly: float32 rounding."""
-MARGIN = 0.98
-"""Part of a register that the scale may fill before weights are rounded."""
+WHOLE = 1e-4
+"""What stochastic rounding takes for a whole number of steps: float32 rounding at 8 bits."""
+SCALINGS = ("neuron", "layer")
+ROUNDINGS = ("nearest", "stochastic")
 
 
 @dataclass(frozen=True)
-class Model:
-    """One population in float64, as the chip counts: voltage from the reset value, current in volts a step.
+class Scheme:
+    """What may be chosen when weights are rounded.
 
     Attributes:
-        decay_u: share of the current that is lost in each step.
-        decay_v: share of the voltage that is lost in each step.
-        gain: current per unit of weighted input.
-        bias: added to the voltage in each step.
-        u0: current before the first step.
-        v0: voltage before the first step.
-        threshold: voltage of the spike; infinite for a readout.
-        zero: voltage of the graph at which the chip's is 0.
+        scaling: a scale for each `"neuron"` (default), or one for each `"layer"`, whose neurons then share decays,
+            bias and threshold as far as the graph's do.
+        rounding: to the `"nearest"` integer (default), or `"stochastic"`: up with a probability that is the fraction,
+            so that the mean weight is right.
+        seed: of stochastic rounding.
     """
 
-    decay_u: np.ndarray
-    decay_v: np.ndarray
-    gain: np.ndarray
-    bias: np.ndarray
-    u0: np.ndarray
-    v0: np.ndarray
-    threshold: np.ndarray
-    zero: np.ndarray
+    scaling: str = "neuron"
+    rounding: str = "nearest"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, known in (("scaling", SCALINGS), ("rounding", ROUNDINGS)):
+            if getattr(self, name) not in known:
+                raise unknown_name("target", str(getattr(self, name)), known, name)
+
+    def settings(self) -> dict[str, str]:
+        """What a user sets."""
+        return {"scaling": self.scaling, "rounding": self.rounding}
+
+    def with_seed(self, seed: int) -> Scheme:
+        """The same with another seed."""
+        return Scheme(self.scaling, self.rounding, seed if self.rounding == "stochastic" else 0)
+
+    @property
+    def draw(self) -> int:
+        """Number of the random draw that decides stochastic rounding; 0 rounds to the nearest."""
+        return 1 + self.seed if self.rounding == "stochastic" else 0
 
 
-def model(node: nir.NIRNode, drive: np.ndarray, dt: float) -> Model:
-    """The exact float mapping of a neuron node.
-
-    A constant input of a neuron with a synaptic current is a bias of `input / decay_u` and a current
-    that starts at minus as much: their sum rises as the synaptic current does.
-
-    Args:
-        node: IF, LIF, CubaLIF, LI or CubaLI.
-        drive: constant input, `(size,)`.
-        dt: step in seconds.
-    """
-
-    def get(key: str, default: float) -> np.ndarray:
-        value = getattr(node, key, None)
-        array = np.asarray(default if value is None else value, np.float64)
-        return np.array(np.broadcast_to(array.reshape(-1), drive.shape))
-
-    tau = "tau" if hasattr(node, "tau") else "tau_mem"
-    leaky = hasattr(node, tau)
-    rate = np.minimum(dt / get(tau, 1.0), 1.0) if leaky else np.zeros(drive.shape)
-    synapse = np.minimum(dt / get("tau_syn", dt), 1.0)
-    gain = (rate if leaky else dt) * get("r", 1.0) * synapse * get("w_in", 1.0)
-    zero = get("v_reset", 0.0)
-    constant = gain * drive / synapse
-    return Model(
-        decay_u=synapse, decay_v=rate, gain=gain, bias=rate * (get("v_leak", 0.0) - zero) + constant,
-        u0=np.where(synapse < 1, -constant, 0.0), v0=-zero,
-        threshold=get("v_threshold", np.inf) - zero if isinstance(node, SPIKING) else np.full(drive.shape, np.inf),
-        zero=zero,
-    )  # fmt: skip
-
-
-def decays(neuron: Model) -> tuple[np.ndarray, np.ndarray]:
-    """The registers `du` and `dv` of a population."""
-    du = np.clip(np.rint(neuron.decay_u * limits.DECAY_ONE).astype(np.int64) - 1, 0, limits.DECAY_ONE - 1)
-    dv = np.clip(np.rint(neuron.decay_v * limits.DECAY_ONE).astype(np.int64), 0, limits.DECAY_ONE - 1)
-    return du, dv
+NEAREST = Scheme()
 
 
 @dataclass(frozen=True)
 class Weights:
     """The synapses of one projection as integers, `(target, source)`, and their shared exponent."""
 
-    mantissas: np.ndarray
+    mantissas: Matrix
     exponent: int
 
 
@@ -109,180 +88,190 @@ class Grid:
     Attributes:
         scale: integer steps per volt at which they are rounded, `(target,)`.
         exponents: of every projection, in the order of the edges.
+        draw: for each neuron the number of the random draw that rounds its weights, `(target,)`; 0 rounds to the nearest.
+        shared: whether the neurons share one scale, which rounding must not part.
     """
 
     scale: np.ndarray
     exponents: tuple[int, ...]
+    draw: np.ndarray
+    shared: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """As metadata of a graph."""
+        told: dict[str, Any] = {"scale": self.scale.copy(), "exponents": list(self.exponents)}
+        if self.draw.any():
+            told["draw"] = self.draw.copy()
+        if self.shared:
+            told["scaling"] = "layer"
+        return told
+
+    @classmethod
+    def from_dict(cls, told: Any) -> Grid:
+        """From metadata; what says nothing sensible gives a grid that fits nothing."""
+        try:
+            scale = np.asarray(told["scale"], np.float64)
+            draw = np.asarray(told.get("draw", np.zeros(scale.shape)), np.int64)
+            exponents = tuple(int(exponent) for exponent in told["exponents"])
+            return cls(scale, exponents, draw, told.get("scaling") == "layer")
+        except (AttributeError, TypeError, ValueError, LookupError):
+            return cls(np.zeros(0), (), np.zeros(0, np.int64))
 
 
-def weights(
-    neuron: Model, matrices: list[np.ndarray], depth: int, grid: Grid | None = None
-) -> tuple[np.ndarray, list[Weights], Grid]:
-    """Scale of every neuron, and the integers of every projection into the population.
+@dataclass(frozen=True)
+class Laid:
+    """Weights on a grid.
+
+    Attributes:
+        scale: that fits the rounded weights best, `(target,)`; integer steps per volt.
+        weights: one for each projection.
+        grid: on which they lie.
+        error: largest relative error of a weight, of the neuron's largest.
+    """
+
+    scale: np.ndarray
+    weights: list[Weights]
+    grid: Grid
+    error: float = field(compare=False)
+
+
+def chosen(neuron: Model, matrices: list[Matrix], depth: int, scheme: Scheme = NEAREST) -> Laid:
+    """The weights of a population on the best grid that is found.
 
     Args:
         neuron: the population.
         matrices: one `(target, source)` for each projection, in volts a step.
         depth: steps by which the population starts early.
-        grid: on what to round, one that `fits`; default, the best that is found.
-
-    Returns:
-        The scale `(target,)` in integer steps per volt, one `Weights` for each matrix, and the grid.
+        scheme: what may be chosen.
     """
-    if grid is not None and matrices:
-        return (*_laid(neuron, matrices, grid)[:2], grid)
     if not matrices:
-        scale = _largest_scale(neuron, matrices, depth, HEADROOM) if grid is None else grid.scale
-        return scale.copy(), [], Grid(scale, ())
-    parts = [*vars(neuron).values(), *matrices]
-    key = hashlib.sha256(repr((depth, [m.shape for m in parts])).encode())
+        scale = largest_scale(neuron, matrices, depth, HEADROOM)
+        if scheme.scaling == "layer":
+            scale = np.full_like(scale, scale.min(initial=np.inf))
+        return laid(neuron, matrices, Grid(scale, (), np.zeros(scale.shape, np.int64), scheme.scaling == "layer"))
+    parts = [*vars(neuron).values(), *(array for m in matrices for array in (m.data, m.indices, m.indptr))]
+    key = hashlib.sha256(repr((depth, scheme, [m.shape for m in matrices])).encode())
     for array in parts:
-        key.update(np.ascontiguousarray(array, np.float64).tobytes())
+        key.update(np.ascontiguousarray(array).data)
     name = key.digest()
     if name not in _searched:
         if len(_searched) >= SEARCHES:
             _searched.pop(next(iter(_searched)))
-        _searched[name] = _searched_for(neuron, matrices, depth)
-    scale, found, grid = _searched[name]
-    return scale.copy(), list(found), grid
+        _searched[name] = _best(neuron, matrices, depth, scheme)
+    return _searched[name]
 
 
-def fits(neuron: Model, matrices: list[np.ndarray], depth: int, grid: Grid) -> bool:
+def fits(neuron: Model, matrices: list[Matrix], depth: int, grid: Grid) -> bool:
     """Whether every register holds the population on a grid that was chosen elsewhere, perhaps for other weights."""
     scale, (lowest, highest) = grid.scale, limits.WEIGHT_EXPONENT
-    if scale.shape != neuron.bias.shape or len(grid.exponents) != len(matrices):
+    if not scale.shape == grid.draw.shape == neuron.bias.shape or len(grid.exponents) != len(matrices):
         return False
     if not (np.isfinite(scale).all() and (scale > 0).all() and all(lowest <= e <= highest for e in grid.exponents)):
         return False
-    least = min(headroom for headroom, _ in EXACT_HEADROOMS)
-    if (scale * MARGIN > _largest_scale(neuron, matrices, depth, least) * (1 + 1e-9)).any():
+    if (grid.draw < 0).any() or (grid.shared and np.unique(scale).size > 1):
         return False
-    for matrix, exponent in zip(matrices, grid.exponents, strict=True):
-        mixed = (matrix > 0).any() and (matrix < 0).any()
-        full = (limits.WEIGHT_SIGNED if mixed else limits.WEIGHT_ONE_SIGN) * 2.0 ** (exponent + limits.SHIFT)
-        if (np.abs(matrix).max(axis=1) * scale > full * (1 + 1e-9)).any():
-            return False
-    return True
+    least = min(headroom for headroom, _ in EXACT_HEADROOMS)
+    if (scale * MARGIN > largest_scale(neuron, matrices, depth, least) * (1 + 1e-9)).any():
+        return False
+    return all(
+        (row_largest(matrix) * scale <= _top(step) * 2.0 ** (exponent + limits.SHIFT) * (1 + 1e-9)).all()
+        for matrix, step, exponent in zip(matrices, steps_of(matrices), grid.exponents, strict=True)
+    )
 
 
 SEARCHES = 32
 """Populations whose scales are kept: a certificate compiles the same graph once for every cause."""
-_searched: dict[bytes, tuple[np.ndarray, list[Weights], Grid]] = {}
-
-
-def _searched_for(neuron: Model, matrices: list[np.ndarray], depth: int) -> tuple[np.ndarray, list[Weights], Grid]:
-    for headroom, bits in EXACT_HEADROOMS:
-        limit = _largest_scale(neuron, matrices, depth, headroom)
-        grid = _grid(neuron, limit, matrices, lowest=0, bits=bits)
-        scale, found, error = _laid(neuron, matrices, grid)
-        if error < EXACT:
-            return scale, found, grid
-    # a shift to the right cuts bits of every sum, which costs less than bits of weight
-    limit = _largest_scale(neuron, matrices, depth, HEADROOM)
-    grid = _grid(neuron, limit, matrices, lowest=limits.WEIGHT_EXPONENT[0])
-    return (*_laid(neuron, matrices, grid)[:2], grid)
-
-
-def _steps(matrices: list[np.ndarray]) -> list[int]:
-    """Smallest difference of two weights: 2 where signs are mixed, whose lowest bit is lost to the sign."""
-    return [2 if (m > 0).any() and (m < 0).any() else 1 for m in matrices]
-
-
-def _grid(neuron: Model, scale: np.ndarray, matrices: list[np.ndarray], lowest: int, bits: int = 0) -> Grid:
-    """The best grid at most at this scale; exponents `bits` below what it allows, and at least `lowest`."""
-    largest = [np.abs(m).max(axis=1) for m in matrices]
-    steps = _steps(matrices)
-    tops = [limits.WEIGHT_SIGNED if step == 2 else limits.WEIGHT_ONE_SIGN for step in steps]
-    exponents = []
-    for top, big in zip(tops, largest, strict=True):
-        exponents.append(max(_exponent(scale * big / top) - bits, lowest))
-        full = top * 2.0 ** (exponents[-1] + limits.SHIFT)
-        scale = np.minimum(scale, np.divide(full, big, out=np.full_like(scale, np.inf), where=big > 0))
-    spacing = [step * 2.0 ** (exponent + limits.SHIFT) for step, exponent in zip(steps, exponents, strict=True)]
-    return Grid(_search(neuron, scale, matrices, largest, spacing), tuple(exponents))
-
-
-def _laid(neuron: Model, matrices: list[np.ndarray], grid: Grid) -> tuple[np.ndarray, list[Weights], float]:
-    """The scale that fits the rounded weights best, their integers, and their largest relative error."""
-    units = [2.0 ** (exponent + limits.SHIFT) for exponent in grid.exponents]
-    spacing = [step * unit for step, unit in zip(_steps(matrices), units, strict=True)]
-    scale, rounded = _fit(neuron, grid.scale, matrices, spacing)
-    error = 0.0
-    for matrix, integers in zip(matrices, rounded, strict=True):
-        big = np.abs(matrix).max(axis=1)
-        off = np.abs(integers / scale[:, None] - matrix).max(axis=1)
-        error = max(error, float(np.divide(off, big, out=np.zeros_like(off), where=big > 0).max()))
-    found = [
-        Weights(np.rint(r / unit).astype(np.int16), exponent)
-        for r, unit, exponent in zip(rounded, units, grid.exponents, strict=True)
-    ]
-    return scale, found, error
+_searched: dict[bytes, Laid] = {}
 
 
 @dataclass(frozen=True)
-class Reach:
-    """How far a population can go at most, when every source spikes in every step; volts, `(size,)`.
+class Way:
+    """One way to spend the bits of a population.
 
     Attributes:
-        current: largest magnitude of the current.
-        low: voltage below the reset; infinite for an integrator without leak that can be inhibited.
-        high: voltage above the reset, were there no threshold.
+        exponents: of every projection.
+        limit: the largest scale of every neuron at which its registers hold it.
+        spacing: of the weights of every projection, in integer steps.
+        exact: whether it is meant for weights that it meets exactly.
     """
 
-    current: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
+    exponents: tuple[int, ...]
+    limit: np.ndarray
+    spacing: list[float]
+    exact: bool
+
+    def scales(self, matrices: list[Matrix], shared: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Scales from the limit to half of it that put a row's largest weight exactly on the grid, and which are such."""
+        filled = [row_largest(m) / grid for m, grid in zip(matrices, self.spacing, strict=True)]
+        per_scale = np.max(filled, axis=0)
+        if shared:
+            per_scale = np.full_like(per_scale, per_scale.max())
+        top = np.floor(self.limit * per_scale * (1 + 1e-12))
+        for down in range(limits.WEIGHT_ONE_SIGN // 2 + 1):
+            wanted = top - down
+            there = wanted >= np.maximum(np.ceil(top / 2), 1)
+            if not there.any():
+                return
+            yield np.divide(wanted, per_scale, out=self.limit.copy(), where=there), there
 
 
-def reach(neuron: Model, matrices: list[np.ndarray]) -> Reach:
-    """How far a population can go at most."""
-    du, dv = decays(neuron)
-    decay_u = (du + 1) / limits.DECAY_ONE
-    decay_v = np.where(dv > 0, dv / limits.DECAY_ONE, neuron.decay_v)
-    start = np.abs(neuron.u0)
-    ends = []
-    for sign in (-1, 1):
-        current = sum((np.maximum(sign * m, 0).sum(axis=1) for m in matrices), np.zeros_like(decay_u)) / decay_u
-        drive = current + start + np.maximum(sign * neuron.bias, 0)
-        voltage = np.divide(drive, decay_v, out=np.full_like(drive, np.inf), where=decay_v > 0)
-        ends.append((current, np.where(drive > 0, voltage, 0.0) + np.abs(neuron.v0)))
-    return Reach(np.maximum(ends[0][0], ends[1][0]), ends[0][1], ends[1][1])
+def ways(neuron: Model, matrices: list[Matrix], depth: int, scheme: Scheme) -> Iterator[Way]:
+    """What is tried, the most precise first; the last takes any weights."""
+    for headroom, bits in EXACT_HEADROOMS:
+        yield _way(matrices, largest_scale(neuron, matrices, depth, headroom), 0, bits, scheme, exact=True)
+    # a shift to the right cuts bits of every sum, which costs less than bits of weight
+    lowest = limits.WEIGHT_EXPONENT[0]
+    yield _way(matrices, largest_scale(neuron, matrices, depth, HEADROOM), lowest, 0, scheme, exact=False)
 
 
-def _largest_scale(neuron: Model, matrices: list[np.ndarray], depth: int, headroom: float) -> np.ndarray:
-    """The scale at which the first register is full."""
-    most = reach(neuron, matrices)
-    spiking = np.isfinite(neuron.threshold)
-    kept = headroom * np.maximum(np.where(spiking, neuron.threshold, 0.0), np.abs(neuron.v0))
-    u_before, v_before = _before(neuron, depth)
-    low = np.maximum(most.low, np.abs(v_before))
-    current = most.current + np.abs(u_before)
-    bounds = [
-        # a start that lies far back must not cost the precision of all that follows
-        (
-            limits.STATE,
-            np.where(spiking, np.minimum(current, np.maximum(most.current + np.abs(neuron.u0), kept)), current),
-        ),
-        (limits.STATE, np.where(spiking, np.minimum(low, kept), low)),
-        (
-            limits.THRESHOLD << limits.SHIFT,
-            np.where(spiking, neuron.threshold, np.maximum(most.low, most.high)),
-        ),
-        (limits.BIAS_MANTISSA << limits.BIAS_EXPONENT, np.abs(neuron.bias)),
-    ]
-    scales = [np.divide(cap, size, out=np.full(size.shape, np.inf), where=size > 0) for cap, size in bounds]
-    scale = np.min(scales, axis=0)
-    return np.where(np.isfinite(scale) & (scale > 0), MARGIN * scale, 1.0)
+def _way(matrices: list[Matrix], scale: np.ndarray, lowest: int, bits: int, scheme: Scheme, *, exact: bool) -> Way:
+    """At most at this scale; exponents `bits` below what it allows, and at least `lowest`."""
+    exponents, steps = [], steps_of(matrices)
+    if scheme.scaling == "layer":
+        scale = np.full_like(scale, scale.min())
+    for step, matrix in zip(steps, matrices, strict=True):
+        big = row_largest(matrix)
+        exponents.append(max(_exponent(scale * big / _top(step)) - bits, lowest))
+        full = _top(step) * 2.0 ** (exponents[-1] + limits.SHIFT)
+        scale = np.minimum(scale, np.divide(full, big, out=np.full_like(scale, np.inf), where=big > 0))
+        if scheme.scaling == "layer":
+            scale = np.full_like(scale, scale.min())
+    spacing = [step * 2.0 ** (exponent + limits.SHIFT) for step, exponent in zip(steps, exponents, strict=True)]
+    return Way(tuple(exponents), scale, spacing, exact)
 
 
-def _before(neuron: Model, depth: int) -> tuple[np.ndarray, np.ndarray]:
-    """Current and voltage `depth` input-free steps before the start, in float."""
-    u, v = neuron.u0, neuron.v0
-    keep_u, keep_v = 1 - neuron.decay_u, 1 - neuron.decay_v
-    for _ in range(depth):
-        v = np.divide(v - u - neuron.bias, keep_v, out=np.zeros_like(v), where=keep_v > 0)
-        u = np.divide(u, keep_u, out=np.zeros_like(u), where=keep_u > 0)
-    return u, v
+def _best(neuron: Model, matrices: list[Matrix], depth: int, scheme: Scheme) -> Laid:
+    shared = scheme.scaling == "layer"
+    for way in ways(neuron, matrices, depth, scheme):
+        scale = _search(neuron, way, matrices, shared)
+        found = laid(neuron, matrices, Grid(scale, way.exponents, np.full(scale.shape, scheme.draw), shared))
+        if not way.exact or found.error < EXACT:
+            return found
+    raise AssertionError("the last way is taken whatever its error")
+
+
+def steps_of(matrices: list[Matrix]) -> list[int]:
+    """Smallest difference of two weights: 2 where signs are mixed, whose lowest bit is lost to the sign."""
+    return [2 if (m.data > 0).any() and (m.data < 0).any() else 1 for m in matrices]
+
+
+def _top(step: int) -> int:
+    return limits.WEIGHT_SIGNED if step == 2 else limits.WEIGHT_ONE_SIGN
+
+
+def laid(neuron: Model, matrices: list[Matrix], grid: Grid) -> Laid:
+    """The weights of a population on a grid that `fits`."""
+    units = [2.0 ** (exponent + limits.SHIFT) for exponent in grid.exponents]
+    spacing = [step * unit for step, unit in zip(steps_of(matrices), units, strict=True)]
+    scale, rounded = _fit(neuron, grid, matrices, spacing)
+    error, found = 0.0, []
+    for matrix, integers, unit, exponent in zip(matrices, rounded, units, grid.exponents, strict=True):
+        row, big = row_of(matrix), row_largest(matrix)
+        off = np.abs(integers / scale[row] - matrix.data)
+        error = max(error, float((off / big[row]).max(initial=0)))
+        mantissas = with_values(matrix, np.rint(integers / unit).astype(np.int16))
+        found.append(Weights(mantissas, exponent))
+    return Laid(scale, found, grid, error)
 
 
 def _exponent(filled: np.ndarray) -> int:
@@ -292,69 +281,67 @@ def _exponent(filled: np.ndarray) -> int:
         return 0
     highest, lowest = (int(np.ceil(np.log2(x))) for x in (filled.max(), filled.min()))
     # rows with small weights keep their bits; never at the price of a shift to the right
-    chosen = max(lowest, highest - SPREAD, min(0, highest))
-    return int(np.clip(chosen, *limits.WEIGHT_EXPONENT))
+    wanted = max(lowest, highest - SPREAD, min(0, highest))
+    return int(np.clip(wanted, *limits.WEIGHT_EXPONENT))
 
 
-def _search(
-    neuron: Model,
-    scale: np.ndarray,
-    matrices: list[np.ndarray],
-    largest: list[np.ndarray],
-    grids: list[float],
-) -> np.ndarray:
-    """For each neuron, the scale between the largest and half of it that rounds weights and threshold best.
-
-    Candidates put the row's largest weight exactly on the grid; the error is a sum of squared voltages.
-    """
+def _search(neuron: Model, way: Way, matrices: list[Matrix], shared: bool) -> np.ndarray:
+    """For each neuron, or for all, the scale that rounds weights and threshold best: squared voltages are summed."""
     level = np.where(np.isfinite(neuron.threshold), neuron.threshold, 0.0)
-    filled = np.stack([big / grid for big, grid in zip(largest, grids, strict=True)])
-    per_scale = filled.max(axis=0)
-    top = np.floor(scale * per_scale * (1 + 1e-12))
-    best, error = scale.copy(), np.full(scale.shape, np.inf)
-    norm = sum(np.square(m).sum(axis=1) for m in matrices)
-    for down in range(limits.WEIGHT_ONE_SIGN // 2 + 1):
-        wanted = top - down
-        open_rows = (wanted >= np.maximum(np.ceil(top / 2), 1)) & (error > 1e-14 * norm)
-        rows = np.flatnonzero(open_rows)
-        if not rows.size:
+    best, error = way.limit.copy(), np.full(way.limit.shape, np.inf)
+    norm = sum((row_sums(m, np.square(m.data)) for m in matrices), np.zeros(level.shape))
+    norm = np.where(norm > 0, norm, 1.0)
+    rows = [row_of(m) for m in matrices]
+    for candidate, there in way.scales(matrices, shared):
+        there = there & (error > 1e-14)
+        if not there.any():
             break
-        candidate = wanted[rows] / per_scale[rows]
-        off = np.square(threshold_register(level[rows], candidate) * 2.0**limits.SHIFT / candidate - level[rows])
-        for matrix, grid in zip(matrices, grids, strict=True):
-            chosen = matrix[rows]
-            step = (grid / candidate)[:, None]
-            off += np.square(np.rint(chosen / step) * step - chosen).sum(axis=1)
-        better = off < error[rows] * (1 - 1e-9)
-        best[rows[better]], error[rows[better]] = candidate[better], off[better]
+        off = np.square(threshold_register(level, candidate) * 2.0**limits.SHIFT / candidate - level)
+        for matrix, row, grid in zip(matrices, rows, way.spacing, strict=True):
+            step = (grid / candidate)[row]
+            off += np.bincount(row, np.square(np.rint(matrix.data / step) * step - matrix.data), len(level))
+        off = np.full_like(off, (off / norm).mean()) if shared else off / norm
+        better = there & (off < error * (1 - 1e-9))
+        best[better], error[better] = candidate[better], off[better]
     return best
 
 
-def threshold_register(threshold: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """The register `vth`: cut, not rounded, which is exact for voltages that are whole multiples of 64.
-
-    What is added first is the rounding of float32, so that 2.9999999 is 3.
-    """
-    cut = np.floor(threshold * scale / (1 << limits.SHIFT) * (1 + 2.0**-23))
-    return np.clip(cut, 0, limits.THRESHOLD)
+def _rounded(matrix: Matrix, number: int, grid: Grid, spacing: float, scale: np.ndarray) -> np.ndarray:
+    """Entries of projection `number` as multiples of the spacing."""
+    row = row_of(matrix)
+    x = matrix.data * scale[row] / spacing
+    found = np.rint(x)
+    between = np.abs(x - found) > WHOLE
+    for draw in np.unique(grid.draw[grid.draw > 0]):
+        chance = np.random.default_rng([int(draw), number]).random(x.size)
+        found = np.where((grid.draw[row] == draw) & between, np.floor(x + chance), found)
+    return found * spacing
 
 
 def _fit(
-    neuron: Model, scale: np.ndarray, matrices: list[np.ndarray], grids: list[float]
+    neuron: Model, grid: Grid, matrices: list[Matrix], spacing: list[float]
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Rounded weights, and the scale that fits them best; smaller where a current could wrap."""
+    """Rounded entries, and the scale that fits them best; smaller where a current could wrap."""
     du, _ = decays(neuron)
-    scale = scale.copy()
+    scale, n = grid.scale.copy(), len(grid.scale)
+    rows = [row_of(m) for m in matrices]
     while True:
-        rounded = [np.rint(m * scale[:, None] / g) * g for m, g in zip(matrices, grids, strict=True)]
-        up = sum(np.maximum(r, 0).sum(axis=1) for r in rounded)
-        down = sum(np.maximum(-r, 0).sum(axis=1) for r in rounded)
+        rounded = [_rounded(m, k, grid, g, scale) for k, (m, g) in enumerate(zip(matrices, spacing, strict=True))]
+        up, down = (
+            sum(
+                (np.bincount(row, np.maximum(sign * r, 0), n) for row, r in zip(rows, rounded, strict=True)),
+                np.zeros(n),
+            )
+            for sign in (1, -1)
+        )
         slack = len(matrices) << limits.SHIFT  # a shift to the right cuts up to one unit
         wraps = (np.maximum(up, down) + slack) * limits.DECAY_ONE / (du + 1) > limits.STATE
-        if not wraps.any():
+        if not matrices or not wraps.any():
             break
-        scale[wraps] *= 0.95
-    power = sum(np.square(m).sum(axis=1) for m in matrices)
-    shared = sum((r * m).sum(axis=1) for r, m in zip(rounded, matrices, strict=True))
+        scale[wraps | grid.shared] *= 0.95
+    if grid.shared:
+        return scale, rounded
+    power = sum((row_sums(m, np.square(m.data)) for m in matrices), np.zeros(n))
+    shared = sum((row_sums(m, r * m.data) for m, r in zip(matrices, rounded, strict=True)), np.zeros(n))
     fitted = np.divide(shared, power, out=scale.copy(), where=power > 0)
     return np.where(fitted > 0, fitted, scale), rounded

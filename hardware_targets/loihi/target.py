@@ -9,10 +9,12 @@ import nir
 import numpy as np
 
 from hardware_targets.loihi import cores, limits
+from hardware_targets.loihi.calibrate import calibrate
 from hardware_targets.loihi.compiler import CAUSES, compile, rounding
 from hardware_targets.loihi.emulator import Emulation
 from hardware_targets.loihi.emulator import run as emulate
 from hardware_targets.loihi.program import Program
+from hardware_targets.loihi.quantise import NEAREST, Scheme
 from neurospin.energy import LOIHI, estimate
 from neurospin.errors import InputError, unknown_name
 from neurospin.graph.contract import check_input, check_record
@@ -24,17 +26,29 @@ class Loihi:
 
     Args:
         causes: what is rounded; the chip rounds everything (default).
+        scaling: integer steps per volt of each `"neuron"` (default), or one number for each `"layer"`, whose neurons then
+            share thresholds as far as the graph's do.
+        rounding: of weights, to the `"nearest"` (default) or `"stochastic"`, with the seed of the run.
+
+    Raises:
+        UnknownName: a scaling or rounding that is none.
     """
 
     name = "loihi"
     causes = CAUSES
+    settings = ("scaling", "rounding")
 
-    def __init__(self, causes: Iterable[str] = CAUSES) -> None:
+    def __init__(self, causes: Iterable[str] = CAUSES, *, scaling: str = "neuron", rounding: str = "nearest") -> None:
         self.acting = tuple(causes)
+        self.scheme = Scheme(scaling, rounding)
 
     def only(self, causes: Iterable[str]) -> Loihi:
         """The same arithmetic with just these roundings."""
-        return Loihi(causes)
+        return Loihi(causes, scaling=self.scheme.scaling, rounding=self.scheme.rounding)
+
+    def adjusted(self, **settings: Any) -> Loihi:
+        """The same target with other settings."""
+        return Loihi(self.acting, **{**self.scheme.settings(), **settings})
 
     def unavailable(self) -> str:
         """Always there."""
@@ -44,9 +58,18 @@ class Loihi:
         """Every node, loop, reset and value that the chip cannot hold."""
         return limits.check(graph)
 
-    def rounding(self, graph: nir.NIRGraph, dt: float) -> dict[str, Any]:
-        """Scale of every neuron and exponents of its synapses; a graph whose metadata hold them is rounded so."""
-        return rounding(graph, dt)
+    def rounding(
+        self, graph: nir.NIRGraph, dt: float, *, spikes: np.ndarray | None = None, seed: int = 0
+    ) -> dict[str, Any]:
+        """Scale of every neuron and exponents of its synapses; a graph whose metadata hold them is rounded so.
+
+        Args:
+            graph: a NIR graph.
+            dt: step in seconds.
+            spikes: zeros and ones, `(time, batch, *input)`, on which the best is searched for (`calibrate`).
+            seed: of stochastic rounding.
+        """
+        return settled(graph, dt, spikes, self.scheme.with_seed(seed))
 
     def run(
         self, graph: nir.NIRGraph, spikes: np.ndarray, *, dt: float, seed: int = 0, record: Iterable[str] = ()
@@ -57,7 +80,7 @@ class Loihi:
             graph: a NIR graph.
             spikes: zeros and ones.
             dt: step in seconds.
-            seed: changes nothing; the chip's arithmetic is deterministic.
+            seed: of stochastic rounding; the chip's arithmetic is deterministic.
             record: names of neuron nodes whose output is wanted as well.
 
         Raises:
@@ -71,7 +94,12 @@ class Loihi:
         ) -> Emulation:
             return emulate(program, array, spiking, readouts, spiking)
 
-        return execute(graph, spikes, dt, record, engine, self.acting)
+        return execute(graph, spikes, dt, record, engine, self.scheme.with_seed(seed), self.acting)
+
+
+def settled(graph: nir.NIRGraph, dt: float, spikes: np.ndarray | None, scheme: Scheme) -> dict[str, Any]:
+    """How a graph is rounded, as metadata: as it is without spikes, as is best for them with spikes."""
+    return rounding(graph, dt, scheme) if spikes is None else calibrate(graph, _binary(graph, spikes), dt, scheme)
 
 
 Engine = Callable[[Program, np.ndarray, tuple[str, ...], tuple[str, ...]], Emulation]
@@ -83,6 +111,7 @@ def execute(
     dt: float,
     record: Iterable[str],
     engine: Engine,
+    scheme: Scheme = NEAREST,
     causes: Iterable[str] = CAUSES,
 ) -> Report:
     """Compile a graph, run it on an engine of integer programs, and report in model units.
@@ -93,14 +122,12 @@ def execute(
         dt: step in seconds.
         record: names of neuron nodes whose output is wanted as well.
         engine: what runs the program on `(time, batch, size of the input)`: the emulator, or Lava.
+        scheme: how it is rounded where the graph's metadata do not say it.
         causes: what is rounded.
     """
-    array = check_input(graph, spikes)
-    odd = int(((array != 0) & (array != 1)).sum())
-    if odd:
-        raise InputError("spikes", "zeros and ones", f"{odd} other values", "encode the input as spikes")
+    array = _binary(graph, spikes)
     wanted = check_record(graph, record)
-    program = compile(graph, dt, causes)
+    program = compile(graph, dt, causes, scheme)
     known = [population.name for population in program.populations]
     for name in wanted:
         if name not in known:  # a Delay is folded into synapses
@@ -115,7 +142,7 @@ def execute(
         population = program.population(name)
         flat = result.spikes[name] if population.spiking else population.voltage(result.voltages[name])
         outputs[name] = flat.astype(np.float32).reshape(steps, batch, *population.shape)
-    links = [cores.Link(p.source, p.target, p.weights != 0, p.delay > 0) for p in program.projections]
+    links = [cores.Link(p.source, p.target, p.weights, p.delay > 0) for p in program.projections]
     placed = cores.partition({p.name: p.size for p in program.populations}, links)
     info: dict[str, Any] = {
         "latency": {name: program.population(name).depth for name in wanted},
@@ -123,7 +150,7 @@ def execute(
         "populations": {p.name: p.size for p in program.populations},
         "cores": len(placed),
         "partition": cores.summary(placed),
-        "synapses": sum(int((p.weights != 0).sum()) for p in program.projections),
+        "synapses": sum(p.weights.nnz for p in program.projections),
     }
     output = outputs[program.output].reshape(steps, batch, *program.output_shape)
     records = {name: outputs[name] for name in wanted}
@@ -137,6 +164,15 @@ def execute(
         energy = {part: list(joules) for part, joules in cost.joules.items()}
         info |= {"energy_source": cost.source, "seconds": list(cost.seconds or ())}
     return Report(output, program.latency, result.operations, energy, info, records, volts)
+
+
+def _binary(graph: nir.NIRGraph, spikes: np.ndarray) -> np.ndarray:
+    """The input, after it is found to be spikes."""
+    array = check_input(graph, spikes)
+    odd = int(((array != 0) & (array != 1)).sum())
+    if odd:
+        raise InputError("spikes", "zeros and ones", f"{odd} other values", "encode the input as spikes")
+    return array
 
 
 target = Loihi()

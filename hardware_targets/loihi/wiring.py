@@ -1,6 +1,6 @@
 """A graph as populations and the matrices between them.
 
-Every chain of nodes without state is folded: from one population to the next there is one matrix for
+Every chain of nodes without state is folded: from one population to the next there is one sparse matrix for
 each number of steps that the signal is held back (1 for a back edge, d / dt for a Delay), and one
 constant drive (the biases on the way).
 """
@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 
 import nir
 import numpy as np
-import torch
-from torch import Tensor
+from scipy.sparse import csr_array, diags_array, eye_array
 
+from hardware_targets.loihi.maps import linear
+from hardware_targets.loihi.sparse import Matrix
 from neurospin.errors import GraphError
-from neurospin.graph.operators import operator
 from neurospin.graph.order import SPIKING, Order, order
 from neurospin.graph.scheme import euler_time, scheme_of, with_times
 
@@ -32,14 +32,14 @@ class Wire:
         target: name of a population.
         held: steps by which the graph holds the signal back; 0 in a feed-forward edge.
         back: whether the signal returns along a loop.
-        matrix: `(target, source)`, float64.
+        matrix: `(target, source)`, float64; its entries are the synapses.
     """
 
     source: str
     target: str
     held: int
     back: bool
-    matrix: np.ndarray
+    matrix: Matrix
 
 
 @dataclass(frozen=True)
@@ -70,20 +70,21 @@ Key = tuple[str, int, bool]
 
 @dataclass
 class _Signal:
-    """What flows out of a node: linear in the spikes of populations, plus a constant."""
+    """What flows out of a node: linear in the spikes of populations, plus a constant; both flat."""
 
-    parts: dict[Key, Tensor]
-    constant: Tensor
+    shape: tuple[int, ...]
+    parts: dict[Key, Matrix]
+    constant: np.ndarray
 
     def __add__(self, other: _Signal) -> _Signal:
         parts = dict(self.parts)
         for key, matrix in other.parts.items():
             parts[key] = parts[key] + matrix if key in parts else matrix
-        return _Signal(parts, self.constant + other.constant)
+        return _Signal(self.shape, parts, self.constant + other.constant)
 
     def held(self, steps: int, back: bool) -> _Signal:
         parts = {(source, k + steps, b or back): m for (source, k, b), m in self.parts.items()}
-        return _Signal(parts, self.constant)
+        return _Signal(self.shape, parts, self.constant)
 
 
 @dataclass
@@ -101,9 +102,10 @@ class _Folder:
             raise GraphError(name, "an edge into the node", "none", "connect the node or remove it")
         total = terms[0]
         for term in terms[1:]:
-            if term.constant.shape != total.constant.shape:
-                shapes = f"{tuple(total.constant.shape)} and {tuple(term.constant.shape)}"
-                raise GraphError(name, "inputs of one shape", shapes, "make the shapes equal")
+            if term.shape != total.shape:
+                raise GraphError(
+                    name, "inputs of one shape", f"{total.shape} and {term.shape}", "make the shapes equal"
+                )
             total = total + term
         return total
 
@@ -119,33 +121,25 @@ class _Folder:
     def _out_of(self, name: str) -> _Signal:
         node = self.plan.nodes[name]
         if name in self.plan.inputs or isinstance(node, POPULATION):
-            shape = node_shape(node)
-            size = int(np.prod(shape))
-            unit = torch.eye(size, dtype=torch.float64).reshape(size, *shape)
-            return _Signal({(name, 0, False): unit}, torch.zeros(shape, dtype=torch.float64))
+            size = int(np.prod(node_shape(node)))
+            unit = csr_array(eye_array(size))
+            return _Signal(node_shape(node), {(name, 0, False): unit}, np.zeros(size))
         arriving = self.into(name)
         if isinstance(node, nir.Delay):
             return self._delay(name, node, arriving)
-        apply = operator(name, node, torch.float64)
-        try:
-            constant = apply(arriving.constant.unsqueeze(0))
-            nothing = apply(torch.zeros_like(arriving.constant).unsqueeze(0))
-            parts = {key: apply(matrix) - nothing for key, matrix in arriving.parts.items()}
-        except (RuntimeError, IndexError) as error:
-            shape = tuple(arriving.constant.shape)
-            what = f"an input of shape {shape}: {error}"
-            raise GraphError(name, "an input of its own shape", what, "make the shapes equal") from error
-        return _Signal(parts, constant.squeeze(0))
+        matrix, constant, shape = linear(name, node, arriving.shape)
+        parts = {key: matrix @ part for key, part in arriving.parts.items()}
+        return _Signal(shape, parts, matrix @ arriving.constant + constant)
 
     def _delay(self, name: str, node: nir.Delay, arriving: _Signal) -> _Signal:
-        if bool(arriving.constant.any()):
+        if arriving.constant.any():
             raise GraphError(name, "a delay of spikes only", "a delayed bias", "put the bias after the delay")
-        steps = np.rint(np.broadcast_to(np.asarray(node.delay), arriving.constant.shape) / self.dt).astype(int)
-        total = _Signal({}, arriving.constant)
+        steps = np.rint(np.broadcast_to(np.asarray(node.delay), arriving.shape).reshape(-1) / self.dt).astype(int)
+        total = _Signal(arriving.shape, {}, arriving.constant)
         for d in np.unique(steps):
-            chosen = torch.from_numpy(np.ascontiguousarray(steps == d))
-            parts = {key: matrix * chosen for key, matrix in arriving.parts.items()}
-            total = total + _Signal(parts, arriving.constant).held(int(d), back=False)
+            chosen = diags_array((steps == d).astype(np.float64))
+            parts = {key: csr_array(chosen @ matrix) for key, matrix in arriving.parts.items()}
+            total = total + _Signal(arriving.shape, parts, arriving.constant).held(int(d), back=False)
         return total
 
 
@@ -177,16 +171,17 @@ def fold(graph: nir.NIRGraph, dt: float) -> Wiring:
     drive: dict[str, np.ndarray] = {}
     for name, node in nodes.items():
         arriving = folder.into(name)
-        if tuple(arriving.constant.shape) != node_shape(node):
-            got = f"an input of shape {tuple(arriving.constant.shape)}"
+        if arriving.shape != node_shape(node):
+            got = f"an input of shape {arriving.shape}"
             raise GraphError(name, f"an input of shape {node_shape(node)}", got, "make the shapes equal")
-        drive[name] = arriving.constant.reshape(-1).numpy()
+        drive[name] = arriving.constant
         for (source, held, back), matrix in arriving.parts.items():
             if isinstance(plan.nodes[source], READOUT):
                 raise GraphError(source, "a readout that feeds the output only", f"an edge to {name}", "use LIF")
-            flat = np.ascontiguousarray(matrix.reshape(matrix.shape[0], -1).numpy().T)
-            if flat.any():
-                wires.append(Wire(source, name, held, back, flat))
+            matrix.eliminate_zeros()
+            matrix.sort_indices()
+            if matrix.nnz:
+                wires.append(Wire(source, name, held, back, matrix))
     output, output_shape = _output(plan, folder)
     return Wiring(plan.inputs[0], node_shape(plan.nodes[plan.inputs[0]]), nodes, wires, drive, output, output_shape)
 
@@ -203,10 +198,9 @@ def _output(plan: Order, folder: _Folder) -> tuple[str, tuple[int, ...]]:
     if source in plan.inputs or held:
         raise GraphError(name, "the present output of a population", source, "end the graph with LIF or LI")
     matrix = arriving.parts[keys[0]]
-    flat = matrix.reshape(matrix.shape[0], -1)
-    if flat.shape[0] != flat.shape[1] or not torch.equal(flat, torch.eye(flat.shape[0], dtype=flat.dtype)):
+    if matrix.shape[0] != matrix.shape[1] or (matrix != eye_array(matrix.shape[0])).nnz:
         got = f"a weighted sum of the output of {source}"
         raise GraphError(name, "a population as it is", got, "end the graph with LI (a readout) or LIF")
-    if bool(arriving.constant.any()):
+    if arriving.constant.any():
         raise GraphError(name, "a population as it is", "a bias after it", "end the graph with LI or LIF")
-    return source, tuple(arriving.constant.shape)
+    return source, arriving.shape

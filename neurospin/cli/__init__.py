@@ -24,7 +24,7 @@ app = typer.Typer(
 )
 for command in (
     runs.run, runs.resume, sweeps.sweep, runs.config, runs.compare, runs.results, runs.report, runs.cite,
-    graphs.export, graphs.check, graphs.draw, graphs.deploy, graphs.certify,
+    graphs.export, graphs.check, graphs.draw, graphs.calibrate, graphs.deploy, graphs.certify,
     about.targets, about.doctor,
 ):  # fmt: skip
     app.command()(command)

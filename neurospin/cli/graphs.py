@@ -88,6 +88,34 @@ def draw(
     typer.echo(str(place))
 
 
+def calibrate(
+    graph: GraphFile,
+    input: Spikes,
+    target: Target,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="NIR file: the graph, with its rounding in the metadata.")
+    ],
+    dt: Dt = None,
+    time_unit: Unit = None,
+    settings: Settings = None,
+    seed: Seed = 0,
+) -> None:
+    """Search for the rounding with which a target follows a graph best on typical spikes, and write it into the graph."""
+    from neurospin.files import writable
+    from neurospin.graph.arrays import read_spikes
+    from neurospin.graph.file import write
+    from neurospin.quantise import calibrate as search
+
+    content, chosen = _graph(graph, dt, time_unit), _adjusted(target, settings)
+    spikes, _ = read_spikes(input, content)
+    writable(output)
+    made = search(content, spikes, chosen, dt=dt, seed=seed)
+    write(output, made)
+    for name, told in made.metadata["neurospin"]["quantisation"]["neurons"].items():
+        typer.echo(f"{name}: error of the membrane {told['error']:.3g} thresholds (volts of a readout)")
+    typer.echo(str(output))
+
+
 def deploy(
     graph: GraphFile,
     input: Spikes,

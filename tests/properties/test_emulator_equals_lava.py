@@ -113,13 +113,13 @@ def together(programs: list[Program]) -> Program:
         place = {q.name: int(at) for q, at in zip(program.populations, places[:-1], strict=True)}
         for p in program.projections:
             outer = p.source == program.input
-            sign = ((p.weights > 0).any(), (p.weights < 0).any()) if program.whole else ()
+            sign = ((p.weights.data > 0).any(), (p.weights.data < 0).any()) if program.whole else ()
             key = ("input" if outer else "all", p.exponent if program.whole else -6, p.delay, sign)
             shape = (neurons[-1], inputs[-1] if outer else neurons[-1])
             block = blocks.setdefault(key, np.zeros(shape, p.weights.dtype if program.whole else float))
             row, column = place[p.target], int(inputs[k]) if outer else place[p.source]
             unit = 1 if program.whole else 2.0 ** (p.exponent + 6)
-            block[row : row + p.weights.shape[0], column : column + p.weights.shape[1]] += p.weights * unit
+            block[row : row + p.weights.shape[0], column : column + p.weights.shape[1]] += p.weights.toarray() * unit
     n = int(neurons[-1])
     given = {key: np.concatenate([getattr(q, key) for p in programs for q in p.populations]) for key in INTEGERS}
     one = Population("all", (n,), True, 0, **given, scale=np.ones(n), zero=np.zeros(n))
