@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from neurospin.errors import InputError, TargetError
 from neurospin.executor import Part, Step, execute
 from neurospin.graph.build import to_graph
-from neurospin.graph.contract import KEY, check_input, metadata, resolve_dt
+from neurospin.graph.contract import KEY, check_inputs, metadata, resolve_dt
 from neurospin.graph.repair import repaired
 from neurospin.network import Network, Run, part
 from neurospin.neurons import Neuron
@@ -172,7 +172,7 @@ def quantise(network: Network, target: str | Target) -> Quantised:
 
 def calibrate(
     graph: nir.NIRGraph,
-    spikes: np.ndarray,
+    spikes: np.ndarray | Mapping[str, np.ndarray],
     target: str | Target,
     *,
     dt: float | None = None,
@@ -208,7 +208,8 @@ def calibrate(
     graph = repaired(graph)
     step = resolve_dt(graph, dt)
     _refuse(chosen, check(graph, chosen, dt=step))
-    return _told(graph, chosen, chosen.rounding(graph, step, spikes=check_input(graph, spikes), seed=seed))
+    (given,) = check_inputs(graph, spikes).values()
+    return _told(graph, chosen, chosen.rounding(graph, step, spikes=given, seed=seed))
 
 
 def _told(graph: nir.NIRGraph, target: Target, rounding: Mapping[str, Any]) -> nir.NIRGraph:
