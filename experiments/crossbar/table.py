@@ -122,6 +122,26 @@ def devices(rows: list[Row], count: int) -> list[str]:
     ]
 
 
+def factors() -> list[str]:
+    """Share of the advantage by what is spread, what is trimmed, and the gain of the gate."""
+    digits, out = read("digits"), []
+    known = {IONIC: "as published, gain 2.5", f"{IONIC}, trimmed": "trimmed, gain 1.75"}
+    rows = read("factors")
+    rows += [{**row, "setting": known[row["learner"]]} for row in digits if rows and row["learner"] in known]
+    for scale in dict.fromkeys(row["scale"] for row in rows):
+        here = [row for row in rows if row["scale"] == scale]
+        gains = sorted({row["setting"].split(", gain ")[1] for row in here}, key=float)
+        out += [
+            f"\n### {scale}: spread of write voltages against the gain of the gate\n",
+            "| write voltages | " + " | ".join(f"gain {gain}" for gain in gains) + " |", "|---|" + "---|" * len(gains),
+        ]  # fmt: skip
+        for name in ("as published", "trimmed", "voltages alike"):
+            found = [by_seed(here, setting=f"{name}, gain {gain}") for gain in gains]
+            cells = [f"{told(one.values())}: {share(digits, scale, one)}" if one else "–" for one in found]
+            out.append(f"| {name} | " + " | ".join(cells) + " |")
+    return out
+
+
 def sweeps() -> list[str]:
     """Tables of the sweeps."""
     known = read("short") + read("digits")
@@ -274,7 +294,7 @@ def save(figure: plt.Figure, name: str) -> None:
 
 
 def main() -> None:
-    lines = ["<!-- written by experiments/crossbar/table.py -->", *main_table(), *sweeps(), *wires()]
+    lines = ["<!-- written by experiments/crossbar/table.py -->", *main_table(), *factors(), *sweeps(), *wires()]
     with replacing(HERE / "results" / "tables.md") as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
     bars()
