@@ -147,6 +147,24 @@ def test_a_protected_junction_flips_as_seldom_as_the_rule_says():
         close(flipped * n / 4, wanted, n // 4)
 
 
+@pytest.mark.parametrize(("share", "undone"), [(0.02, 0.3), (0.035, 1.0), (0.055, 2.7), (0.065, 3.7)])
+def test_spread_voltages_undo_a_part_of_every_barrier(share, undone):
+    n, top = 400_000, 2 * math.log(math.cosh(5.0))
+    share_of_critical = 1 + math.log(math.log(2) / 10) / 40  # switches half of the fresh junctions in 10 ns
+    x, weight = np.polynomial.hermite_e.hermegauss(200)
+    height = 40 * (1 - share_of_critical / np.clip(1 + share * x, 0.05, None)) + top
+    wanted = (weight * -np.expm1(-10 * np.exp(-np.maximum(height, 0)))).sum() / weight.sum()
+    alike = -math.expm1(-math.log(2) * math.exp(-top))
+    assert round(math.log(wanted / alike), 1) == undone
+    if share < 0.03:
+        assert math.log(wanted / alike) == pytest.approx((share * 40 * share_of_critical) ** 2 / 2, rel=0.1)
+    device = MagnetoIonicMTJ(v_spread=share)
+    state = device.initial((n,), seeded())
+    state["h"][:] = 1
+    chance = device.switching_probability(state, Pulse(device.volts(0.5, 10e-9)[0], 10e-9)).double()
+    assert abs(float(chance.mean()) - wanted) < 4.5 * float(chance.std()) / n**0.5 + 1e-6 * wanted
+
+
 def test_a_voltage_above_the_critical_one_takes_from_the_protection_what_it_exceeds():
     device = MagnetoIonicMTJ(**SAME, barrier=LogCosh(5.0))
     state = device.initial((1,), seeded())
