@@ -134,6 +134,14 @@ def test_a_study_that_cannot_be_is_refused(part, changes, told):
         parse(content, "test")
 
 
+def test_a_setting_in_scientific_notation_is_a_number(tmp_path):
+    path = tmp_path / "experiment.yaml"  # YAML 1.1 takes 2e-3 for text
+    path.write_text("name: one\ntargets: []\nlearners: {one: {title: One, rule: bayesbinn, settings: {lr: 2e-3}}}")
+    assert load(path).learners["one"].settings == {"lr": 0.002}
+    changed = load(path, ["learners.one.settings.lr=5e-4", "learners.one.settings.samples=2"])
+    assert changed.learners["one"].settings == {"lr": 5e-4, "samples": 2}
+
+
 def test_a_sequence_of_data_sets_by_name():
     content = copy.deepcopy(STUDY) | {"stream": {"kind": "sequence", "tasks": 2, "datasets": ["digits", "digits"]}}
     content["network"]["private_normalisation"] = False

@@ -1,6 +1,6 @@
 """Choose settings of rules on a seed that gives no result.
 
-python -m experiments.continual.choose experiments/matrix/grid.yaml
+python -m experiments.continual.choose experiments/matrix/grid.yml
 
 The grid names, by experiment file beside it and by learner, keys of the learner (with a dot in front: of the experiment)
 and the values that each one takes; lists under one learner are tried after each other, keys of one list in combination.

@@ -7,6 +7,7 @@ text, are read as numbers. The text under a field is what `neurospin config` and
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -28,9 +29,15 @@ def _number(value: Any) -> Any:
     return value
 
 
+def _setting(value: Any) -> Any:
+    scientific = isinstance(value, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value)
+    return float(value) if scientific else value
+
+
 Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 Count = Annotated[StrictInt, Field(ge=1)]
 Positive = Annotated[Number, Field(gt=0)]
+Setting = Annotated[StrictInt | Number | str | bool, BeforeValidator(_setting)]
 
 
 Dataset = Literal["digits", "mnist", "fashion_mnist", "kmnist"]
@@ -159,7 +166,7 @@ class LearnerConfig(Part):
     """Metaplasticity of the rule metaplastic; 0 is plain Adam."""
     rule: str = "metaplastic"
     """Name of a rule."""
-    settings: dict[str, StrictInt | Number | str | bool] = {}
+    settings: dict[str, Setting] = {}
     """Of the rule."""
     levels: LevelsConfig | None = None
     """Levels on which stored values live; null for none."""
