@@ -117,6 +117,25 @@ def test_geometry_is_followed_over_learning():
     assert track.values["dimension"][0] != track.values["dimension"][-1]
 
 
+def test_every_measure_is_followed_over_learning():
+    data, _ = planted(stimuli=12, bins=3)
+    draw = np.random.default_rng(0)
+    shown = np.repeat(data.stimuli[:6], 4, axis=0) + 0.1 * draw.standard_normal((24, *data.stimuli.shape[1:]))
+    conditions = np.repeat(np.arange(6), 4)[::-1]  # in any order
+    every = geometry.measures(labels=np.array([1, 1, 1, -1, -1, -1]), reference=draw.standard_normal((6, 5)))
+    track = Track(shown[::-1].copy(), every, conditions)
+    found = fit(Twin(FeedForward(16, "rate")), data, iterations=4, every=4, observer=track)
+    assert set(track.values) == set(geometry.MEASURES) and track.iterations == [0, 4]
+    last = found.model.spikes(torch.as_tensor(shown, dtype=torch.float32)).mean(0).detach().double().numpy()
+    expected = geometry.crossnobis(last.reshape(6, 4, -1)[:, ::-1].swapaxes(0, 1)).mean()
+    assert track.values["crossnobis"][-1] == pytest.approx(expected)
+    assert all(len(values) == 2 for values in track.values.values())
+    track.look(5, np.ones((24, 3)))
+    assert np.isnan(track.values["ccgp"][-1])
+    with pytest.raises(InputError, match="equally often"):
+        Track(shown, every, np.r_[1, conditions[1:]]).look(0, draw.standard_normal((24, 3)))
+
+
 def test_a_search_keeps_the_best_and_is_the_same_for_the_same_seed():
     pytest.importorskip("optuna", reason="optuna is not installed")
     data, _ = planted(stimuli=12, bins=2)

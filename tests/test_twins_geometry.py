@@ -10,7 +10,7 @@ from scipy.spatial import procrustes
 from scipy.spatial.distance import pdist, squareform
 from scipy.stats import spearmanr
 
-from neurospin.errors import InputError
+from neurospin.errors import InputError, UnknownName
 from neurospin.twins import geometry
 from neurospin.twins.geometry import codes
 from tests.shared_data import shared_data
@@ -124,6 +124,56 @@ def test_participation_ratio_by_leaving_out_every_sample():
         x = np.random.default_rng(1).standard_normal(shape)
         fewer = [without_jackknife(np.delete(x, i, 0)) for i in range(9)]
         assert geometry.participation_ratio(x) == pytest.approx(9 * without_jackknife(x) - 8 * np.mean(fewer), rel=1e-9)
+
+
+@pytest.mark.parametrize("axes", [1, 2, 5])
+def test_dimension_of_a_signal_under_noise_is_that_without_noise(axes):
+    """Planted means; single trials are mostly noise, which fills all 60 dimensions."""
+    draw = np.random.default_rng(axes)
+    means = draw.standard_normal((8, axes)) * np.arange(1, axes + 1) @ draw.standard_normal((axes, 60))
+    centred = means - means.mean(0)
+    power = np.linalg.svd(centred, compute_uv=False) ** 2
+    true = power.sum() ** 2 / (power**2).sum()
+    found = [geometry.signal_dimension(means[:, None] + 3 * draw.standard_normal((8, 20, 60))) for _ in range(60)]
+    assert np.mean(found) == pytest.approx(true, rel=0.04)
+    exact = geometry.signal_dimension(np.repeat(means[:, None], 2, axis=1))
+    assert exact == pytest.approx(true, rel=1e-9)
+    assert exact == pytest.approx(geometry.participation_ratio(means, corrected=False), rel=1e-9)
+
+
+def test_measures_by_name_are_the_functions():
+    trials = noisy(np.random.default_rng(5).standard_normal((8, 12)), trials=4, noise=0.5)
+    labels, reference = np.repeat([-1, 1], 4), OTHER[:8]
+    told = geometry.measures(labels=labels, reference=reference)
+    assert tuple(told) == geometry.MEASURES
+    means, flat = trials.mean(1), trials.reshape(-1, 12)
+    expected = {
+        "participation_ratio": geometry.participation_ratio(flat),
+        "signal_dimension": geometry.signal_dimension(trials),
+        "two_nn": geometry.two_nn(flat),
+        "cvpca": geometry.cvpca(np.stack([trials[:, ::2].mean(1), trials[:, 1::2].mean(1)])).sum(),
+        "class_dimension": geometry.class_dimension(trials).mean(),
+        "class_radius": geometry.class_radius(trials).mean(),
+        "capacity": geometry.capacity(trials),
+        "separable_fraction": geometry.separable_fraction(means),
+        "shattering_dimension": geometry.shattering_dimension(trials),
+        "rdm": geometry.rdm(means, "euclidean").mean(),
+        "crossnobis": geometry.crossnobis(trials.swapaxes(0, 1)).mean(),
+        "ccgp": geometry.ccgp(trials, labels),
+        "linear_cka": geometry.linear_cka(means, reference),
+        "procrustes": geometry.procrustes(means, reference),
+        "angular_distance": geometry.angular_distance(means, reference),
+        "rsa": spearmanr(pdist(means), pdist(reference))[0],
+    }
+    assert expected.keys() == told.keys()
+    for name, measure in told.items():
+        assert measure(trials) == pytest.approx(expected[name], rel=1e-9), name
+    with pytest.raises(InputError, match="labels"):
+        geometry.measures("ccgp")
+    with pytest.raises(InputError, match="reference"):
+        geometry.measures("rsa")
+    with pytest.raises(UnknownName, match="capacity"):
+        geometry.measures("capacities")
 
 
 def test_intrinsic_dimension_of_clouds_in_planes():
@@ -255,6 +305,8 @@ def test_rsatoolbox_says_the_same():
         lambda: geometry.participation_ratio(np.ones((5, 3))),
         lambda: geometry.two_nn(np.ones((5, 3))),
         lambda: geometry.cvpca(PATTERNS[None]),
+        lambda: geometry.signal_dimension(PATTERNS),
+        lambda: geometry.signal_dimension(np.ones((3, 1, 2))),
         lambda: geometry.class_radius(np.ones((3, 1, 2))),
         lambda: geometry.shattering_dimension(np.ones((3, 4, 2))),
         lambda: geometry.ccgp(noisy(CUBE), np.array([1, -1, -1, -1, -1, -1, -1, -1])),

@@ -26,9 +26,13 @@ def run(
     keep_every: KeepEvery = 60.0,
     tensorboard: Events = False,
 ) -> None:
-    """Train, export, run on every target, report. A run that was stopped goes on; a finished one is shown."""
+    """Train, export, run on every target, report; or carry out a study. What was stopped goes on, what is done is shown."""
     from neurospin.runs.config import load
+    from neurospin.runs.study import is_study
 
+    if is_study(config):
+        _study(config, output, seed, changes)
+        return
     experiment = load(config, changes or [], seed)
     _carry_out(experiment, output or Path("runs") / f"{experiment.name}-seed{experiment.seed}", keep_every, tensorboard)
 
@@ -37,8 +41,30 @@ def resume(folder: Run, keep_every: KeepEvery = 60.0, tensorboard: Events = Fals
     """Go on with a run that was stopped, as if it had not been."""
     from neurospin.files import existing
     from neurospin.runs.config import load
+    from neurospin.runs.study import is_study
 
+    if is_study(existing(folder, "folder")):
+        _study(folder / "config.yaml", folder, None, None)
+        return
     _carry_out(load(existing(folder, "folder") / "config.yaml"), folder, keep_every, tensorboard)
+
+
+def _study(config: Path, output: Path | None, seed: int | None, changes: list[str] | None) -> None:
+    from neurospin.errors import ConfigError
+    from neurospin.report.console import SweepConsole
+    from neurospin.report.study import verdicts
+    from neurospin.runs.study import load
+    from neurospin.runs.study import run as carry_out
+
+    if seed is not None:
+        raise ConfigError("--seed", "none for a study, which has seeds of its own", str(seed), "--set seeds=[…]")
+    study = load(config, changes or [])
+    folder = output or Path("runs") / study.name
+    with SweepConsole() as console:
+        results = carry_out(study, folder, console)
+    for text in verdicts(results):
+        typer.echo(text)
+    typer.echo(f"report: {folder / 'report.html'}")
 
 
 def _carry_out(experiment: Experiment, folder: Path, keep_every: float, tensorboard: bool) -> None:

@@ -24,7 +24,6 @@ from .fitting import fit_together as fit_together
 from .generalise import Generalisation as Generalisation
 from .generalise import generalisation as generalisation
 from .insilico import most_exciting_input as most_exciting_input
-from .interventions import Track as Track
 from .interventions import lesioned as lesioned
 from .interventions import respond as respond
 from .interventions import stimulated as stimulated
@@ -39,4 +38,5 @@ from .searching import fit_alike as fit_alike
 from .searching import search as search
 from .single import EscapeLIF as EscapeLIF
 from .single import fit_escape_lif as fit_escape_lif
+from .tracking import Track as Track
 from .twin import Twin as Twin

@@ -1,10 +1,10 @@
-"""Experiments in a twin: responses to any stimulus, tuning curves, lesions, stimulation, geometry over learning."""
+"""Experiments in a twin: responses to any stimulus, tuning curves, lesions, stimulation."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,7 +12,6 @@ from torch import Tensor
 
 from neurospin.errors import InputError, unknown_name
 from neurospin.twins.fitted import Fit, in_parts
-from neurospin.twins.twin import Model
 
 
 def respond(fit: Fit, stimuli: np.ndarray | Tensor) -> np.ndarray:
@@ -98,30 +97,3 @@ def stimulated(fit: Fit, neurons: Sequence[int] | np.ndarray, current: float, *,
     leak.view(-1)[rows] += current * changed.constant("r").detach().expand(changed.size).reshape(-1)[rows]
     changed.v_leak = leak
     return replace(fit, model=model)
-
-
-@dataclass
-class Track:
-    """Follows measures of the core's patterns over learning: `fit(…, observer=track)`.
-
-    Attributes:
-        stimuli: that are shown at every look, `(stimuli, *size)` or films.
-        measures: by name, functions of patterns `(stimuli, features)` averaged over time, for example
-            `geometry.participation_ratio`.
-        iterations: of the looks.
-        values: by name, one number per look.
-    """
-
-    stimuli: np.ndarray
-    measures: Mapping[str, Callable[[np.ndarray], float]]
-    iterations: list[int] = field(default_factory=list)
-    values: dict[str, list[float]] = field(default_factory=dict)
-
-    def __call__(self, iteration: int, model: Model) -> None:
-        """One look."""
-        with torch.no_grad():
-            shown = torch.as_tensor(self.stimuli, dtype=torch.float32)
-            patterns = model.spikes(shown).mean(0).flatten(1).double().numpy()
-        self.iterations.append(iteration)
-        for name, measure in self.measures.items():
-            self.values.setdefault(name, []).append(float(measure(patterns)))

@@ -14,6 +14,8 @@ from neurospin.report.plots.certificate import certificate as certificate
 from neurospin.report.plots.devices import conductances as conductances
 from neurospin.report.plots.devices import drift as drift
 from neurospin.report.plots.devices import ir_drop as ir_drop
+from neurospin.report.plots.flexible import changes as changes
+from neurospin.report.plots.flexible import over_learning as over_learning
 from neurospin.report.plots.geometry import dimension as dimension
 from neurospin.report.plots.geometry import rdms as rdms
 from neurospin.report.plots.learning import accuracy_matrix as accuracy_matrix

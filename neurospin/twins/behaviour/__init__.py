@@ -1,6 +1,11 @@
 """Twins of behaviour: models that learn categories trial by trial, fitted to people and monkeys."""
 
 from neurospin.twins.behaviour.alcove import ALCOVE as ALCOVE
+from neurospin.twins.behaviour.errors import confusion as confusion
+from neurospin.twins.behaviour.errors import error_consistency as error_consistency
+from neurospin.twins.behaviour.errors import i1 as i1
+from neurospin.twins.behaviour.errors import i2 as i2
+from neurospin.twins.behaviour.errors import pairwise as pairwise
 from neurospin.twins.behaviour.exemplar import GCM as GCM
 from neurospin.twins.behaviour.exemplar import Prototype as Prototype
 from neurospin.twins.behaviour.fit import Comparison as Comparison
@@ -17,5 +22,7 @@ from neurospin.twins.behaviour.learner import Learner as Learner
 from neurospin.twins.behaviour.learner import Parameter as Parameter
 from neurospin.twins.behaviour.learner import correct as correct
 from neurospin.twins.behaviour.mlp import MLP as MLP
+from neurospin.twins.behaviour.psychometric import Psychometric as Psychometric
+from neurospin.twins.behaviour.psychometric import fit_psychometric as fit_psychometric
 from neurospin.twins.behaviour.spiking import LIFExemplar as LIFExemplar
 from neurospin.twins.behaviour.sustain import SUSTAIN as SUSTAIN

@@ -12,7 +12,10 @@ from neurospin.twins.geometry.codes import separable_fraction as separable_fract
 from neurospin.twins.geometry.codes import shattering_dimension as shattering_dimension
 from neurospin.twins.geometry.dimension import cvpca as cvpca
 from neurospin.twins.geometry.dimension import participation_ratio as participation_ratio
+from neurospin.twins.geometry.dimension import signal_dimension as signal_dimension
 from neurospin.twins.geometry.dimension import two_nn as two_nn
+from neurospin.twins.geometry.measures import MEASURES as MEASURES
+from neurospin.twins.geometry.measures import measures as measures
 from neurospin.twins.geometry.rdm import RSA as RSA
 from neurospin.twins.geometry.rdm import compare_rdms as compare_rdms
 from neurospin.twins.geometry.rdm import crossnobis as crossnobis

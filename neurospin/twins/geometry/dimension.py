@@ -54,6 +54,31 @@ def _ratio(trace: np.ndarray, power: np.ndarray, freedom: int) -> np.ndarray:
         return np.where(rest > 0, ((freedom + 1) * trace**2 - 2 * power) / np.maximum(rest, 0), np.inf)
 
 
+def signal_dimension(values: np.ndarray) -> float:
+    """Participation ratio of the conditions' means, freed of what the trials' noise adds to it; 1 to conditions − 1.
+
+    With the centred means of odd and of even trials, `A` and `B (conditions, units)`, whose noise is independent, and
+    `G = A Bᵀ`, it is `(tr G)² / tr G G`.
+
+    Args:
+        values: `(conditions, trials, units)`, at least 2 conditions and 2 trials.
+
+    Returns:
+        The ratio; nan where noise leaves no signal, `tr G ≤ 0` or `tr G G ≤ 0`.
+
+    Source: the ratio: Gao & Ganguli, bioRxiv 214262, 2017; independent halves as in Stringer et al., Nature 571, 2019,
+    doi:10.1038/s41586-019-1346-5.
+    """
+    found = patterns(values, "signal_dimension", 3)
+    if found.shape[1] < 2:
+        raise InputError("signal_dimension", "at least 2 trials per condition", str(found.shape), "give single trials")
+    halves = [found[:, start::2].mean(1) for start in (0, 1)]
+    first, second = (half - half.mean(0) for half in halves)
+    gram = first @ second.T
+    trace, power = float(np.trace(gram)), float((gram * gram.T).sum())
+    return trace**2 / power if trace > 0 and power > 0 else float("nan")
+
+
 def two_nn(values: np.ndarray) -> float:
     """Intrinsic dimension from the distances to the two nearest neighbours, `(N − 1) / Σ log(r2 / r1)`.
 
