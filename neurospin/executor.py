@@ -17,8 +17,7 @@ from torch.nn.functional import linear
 
 from neurospin.errors import GraphError
 from neurospin.neurons import Neuron
-from neurospin.scan import Dynamics, Scan
-from neurospin.scan.recurrent import recurrent_scan
+from neurospin.scan import Scan
 from neurospin.synapses import Delay, Dense, Events, Synapse
 from neurospin.synapses.layer import layer
 from neurospin.synapses.product import product
@@ -40,9 +39,9 @@ class Part:
         start: the fresh state for a batch; `None` for a map without memory, whose state is `()`.
         steps: makes the function that does one step, once for a whole loop; default, `run` on
             sequences of one.
-        dynamics: gives the coefficients of a neuron that is nothing but a time loop.
-        matrix: gives weight and bias of a map `W x + b`. A neuron with `dynamics` that feeds itself
-            through such a map runs in one `recurrent_scan`.
+        itself: runs a neuron that feeds itself through a map, as one: of x, state, W, b, what the map gives in step
+            0, and whether voltages are wanted.
+        matrix: gives weight and bias of a map `W x + b`.
         behind: runs a map `W x + b` of x, W, b and this neuron behind it as one.
     """
 
@@ -50,7 +49,7 @@ class Part:
     size: tuple[int, ...]
     start: Callable[[int], State] | None = None
     steps: Callable[[], Step] | None = None
-    dynamics: Callable[[], Dynamics] | None = None
+    itself: Callable[[Tensor, State, Tensor, Tensor | None, Tensor, bool], Scan] | None = None
     behind: Callable[[Tensor, Tensor, Tensor | None, State], Scan] | None = None
     matrix: Callable[[], tuple[Tensor, Tensor | None]] | None = None
 
@@ -85,7 +84,7 @@ def part(block: Neuron | Synapse) -> Part:
         return Part(
             lambda x, state, voltage: block.scan(x, state, voltage=voltage), block.size,
             lambda batch: block.initial(batch), block.stepper,
-            block.dynamics if type(block).scan is Neuron.scan else None,
+            block.recurrent if type(block).recurrent is not Neuron.recurrent or type(block).scan is Neuron.scan else None,
             partial(_behind, block) if type(block).scan is Neuron.scan else None,
         )  # fmt: skip
     if isinstance(block, Delay):
@@ -219,7 +218,7 @@ class _Execution:
         (neuron, synapse), plan, wanted = group, self.plan, self.keep | self.currents
         onward = any(synapse in sources for sources in plan.sources.values())
         return (
-            self.parts[neuron].dynamics is not None
+            self.parts[neuron].itself is not None
             and self.parts[synapse].matrix is not None
             and list(plan.sources[synapse]) == [neuron]
             and list(plan.delayed[neuron]) == [synapse]
@@ -229,14 +228,12 @@ class _Execution:
 
     def _recurrent(self, neuron: str, synapse: str) -> None:
         """A neuron that feeds itself through a matrix."""
-        dynamics, matrix = self.parts[neuron].dynamics, self.parts[synapse].matrix
-        assert dynamics is not None and matrix is not None
+        run, matrix = self.parts[neuron].itself, self.parts[synapse].matrix
+        assert run is not None and matrix is not None
         back, (weight, bias) = f"{synapse} ->", matrix()
         first = self.before[back][0] if back in self.before else self._silence(synapse)
         x = self._sum(neuron, [self.done[s] for s in self.plan.sources[neuron]])
-        y, v, state = recurrent_scan(
-            x, self._start(neuron), dynamics(), weight, bias, first, voltage=neuron in self.voltages
-        )
+        y, v, state = run(x, self._start(neuron), weight, bias, first, neuron in self.voltages)
         self.out.state[back] = (linear(y[-1], weight, bias),)
         self._record(neuron, None, y, v, state)
 

@@ -25,6 +25,7 @@ from neurospin.graph.order import STATEFUL, Order, order
 from neurospin.graph.repair import repaired
 from neurospin.graph.scheme import euler_time, scheme_of
 from neurospin.scan import Dynamics, Scan, delay, membrane, scan
+from neurospin.scan.recurrent import recurrent_scan
 from neurospin.scan.reference import step
 from neurospin.types import State
 
@@ -180,7 +181,8 @@ def neuron(dynamics: Dynamics, size: tuple[int, ...], dtype: torch.dtype) -> Par
 
     return Part(
         lambda x, state, voltage: scan(x, state, dynamics, voltage=voltage), size, start,
-        lambda: lambda x, state: step(x, state, dynamics), lambda: dynamics,
+        lambda: lambda x, state: step(x, state, dynamics),
+        lambda x, state, *loop: recurrent_scan(x, state, dynamics, *loop[:-1], voltage=loop[-1]),
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from neurospin.errors import GraphError, InputError, unknown_name
 from neurospin.scan import Dynamics, Scan, membrane, scan
 from neurospin.scan.pool import zeros
+from neurospin.scan.recurrent import recurrent_scan
 from neurospin.scan.reference import step
 from neurospin.scan.spec import coefficients, plain
 from neurospin.surrogate import Surrogate
@@ -234,6 +235,12 @@ class Neuron(nn.Module, ABC):
             return one
         dynamics = self.dynamics()
         return lambda x, state: step(x, state, dynamics)
+
+    def recurrent(
+        self, current: Spikes, state: State, weight: Tensor, bias: Tensor | None, first: Tensor, voltage: bool = False
+    ) -> Scan:
+        """As `scan`, of neurons that also get `W s[t−1] + b` in step t, and `first` in step 0."""
+        return recurrent_scan(current, state, self.dynamics(), weight, bias, first, voltage=voltage)
 
     def forward(self, current: Spikes, state: State | None = None) -> tuple[Tensor, State]:
         """Output `(time, batch, *neuron)` and the state after the last step; `None` is a fresh state."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from neurospin.errors import unknown_name
 from neurospin.neurons.base import Neuron, Value
 from neurospin.scan import Scan
+from neurospin.scan.rate_loop import output, rate_scan
 from neurospin.scan.reference import step
 from neurospin.types import Spikes, State
 
@@ -75,9 +75,17 @@ class Rate(Neuron):
 
         return one
 
+    def recurrent(
+        self, current: Spikes, state: State, weight: Tensor, bias: Tensor | None, first: Tensor, voltage: bool = False
+    ) -> Scan:
+        """As of `Neuron`."""
+        return rate_scan(
+            current, state, self.dynamics(), self.constant("v_threshold"), weight, bias, first,
+            rectified=self.activation == "rectified", voltage=voltage,
+        )  # fmt: skip
+
     def _rate(self, voltage: Tensor, threshold: Tensor) -> Tensor:
-        above = voltage - threshold
-        return torch.relu(above) if self.activation == "rectified" else nn.functional.softplus(above)
+        return output(voltage, threshold, self.activation == "rectified")
 
     def rate_twin(self) -> Rate:
         """Itself."""
