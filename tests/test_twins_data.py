@@ -294,6 +294,21 @@ def test_a_file_of_a_laboratory(tmp_path):
         from_nwb(tmp_path / "lab.nwb")
 
 
+def test_an_xarray_has_the_tables_as_coordinates():
+    xarray = pytest.importorskip("xarray", reason="xarray is not installed")
+    data = recording()
+    found = data.to_xarray(0.2, (0.1, 0.5))
+    assert isinstance(found, xarray.DataArray) and found.dims == ("trial", "time", "unit")
+    np.testing.assert_array_equal(found.values, data.counts(0.2, (0.1, 0.5)))
+    np.testing.assert_allclose(found["time"].values, [0.1, 0.3])
+    for name, column in data.trials.items():
+        np.testing.assert_array_equal(found[name].values, column)
+    np.testing.assert_array_equal(found["unit_session"].values, data.units["session"])
+    one = int(data.trials["stimulus"][0])
+    chosen = found.where(found["stimulus"] == one, drop=True)
+    np.testing.assert_array_equal(chosen.values, data.select(data.trials["stimulus"] == one).counts(0.2, (0.1, 0.5)))
+
+
 @pytest.mark.data
 def test_a_recording_of_the_piriform_cortex():
     with np.load(shared_data("piriform", "aPCx_15_spikes.npz")) as file:

@@ -64,6 +64,9 @@ def run(text: str, folder: Path) -> dict[int, str]:
     paths = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {**os.environ, "PATH": paths, "OMP_NUM_THREADS": "1", "COLUMNS": str(WIDTH)}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    beside = ROOT.parent / "shared" / "data"
+    if beside.is_dir():
+        environment.setdefault("NEUROSPIN_DATA", str(beside))
     printed: dict[int, str] = {}
     for language, command, mark in (
         ("python", [sys.executable, "-W", "error", "-c"], f"print({MARK!r}, flush=True)"),
