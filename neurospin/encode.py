@@ -61,6 +61,23 @@ class Direct:
         return x.expand(self.steps, *x.shape)
 
 
+@dataclass(frozen=True)
+class Recorded:
+    """Spikes that are there already, for data sets of spike trains: time goes first."""
+
+    def __call__(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Spikes `(time, batch, *input)`, float32, of `x (batch, time, *input)`; nothing is drawn."""
+        del generator
+        if x.dim() < 3:
+            raise InputError(
+                "encode.Recorded",
+                "spikes (batch, time, *input)",
+                f"shape {tuple(x.shape)}",
+                "encode intensities by Rate",
+            )
+        return x.transpose(0, 1).to(torch.float32)
+
+
 def decide(output: Tensor) -> Tensor:
     """The class with the largest mean output over time.
 

@@ -49,7 +49,8 @@ def test_a_run_of_any_rule_that_is_stopped_goes_on(tmp_path, learner):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     whole.mkdir()
     stopped.mkdir()
-    network, result, _ = train(config, "one", stream, whole, Silent())
+    done = train(config, "one", stream, whole, Silent())
+    network, result = done.network, done.result
 
     class Halt(Silent):
         tasks = 0
@@ -60,8 +61,15 @@ def test_a_run_of_any_rule_that_is_stopped_goes_on(tmp_path, learner):
 
     with pytest.raises(KeyboardInterrupt):
         train(config, "one", stream, stopped, Halt())
-    again, resumed, _ = train(config, "one", stream, stopped, Silent())
+    stopped_once = train(config, "one", stream, stopped, Silent())
+    again, resumed = stopped_once.network, stopped_once.result
     np.testing.assert_array_equal(result.accuracy_matrix, resumed.accuracy_matrix)
+    counted, other = result.tally.state_dict(), resumed.tally.state_dict()
+    assert all(torch.equal(counted["flips"][name], other["flips"][name]) for name in counted["flips"])
+    assert {k: v for k, v in counted.items() if k not in ("flips", "positive")} == {
+        k: v for k, v in other.items() if k not in ("flips", "positive")
+    } or np.isnan(counted["before"])
+    assert done.believed == stopped_once.believed and done.believed
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), again.parameters(), strict=True))
     fresh = build_learner(config, "one", stream.inputs, stream.classes, 0)
     assert not any(torch.equal(a, b) for a, b in zip(network.parameters(), fresh.parameters(), strict=True))

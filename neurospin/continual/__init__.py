@@ -8,12 +8,15 @@ from neurospin.continual.learner import Epoch as Epoch
 from neurospin.continual.learner import Result as Result
 from neurospin.continual.learner import accuracy as accuracy
 from neurospin.continual.learner import learn as learn
+from neurospin.continual.linear import drifting_twin as drifting_twin
+from neurospin.continual.mixing import blurred as blurred
+from neurospin.continual.mixing import drifting as drifting
+from neurospin.continual.mixing import shortened as shortened
 from neurospin.continual.perceptron import Perceptron as Perceptron
 from neurospin.continual.streams import Stream as Stream
 from neurospin.continual.streams import Task as Task
-from neurospin.continual.streams import blurred as blurred
 from neurospin.continual.streams import permuted as permuted
 from neurospin.continual.streams import rotated as rotated
 from neurospin.continual.streams import sequence as sequence
-from neurospin.continual.streams import shortened as shortened
 from neurospin.continual.streams import split as split
+from neurospin.continual.streams import subsets as subsets

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, mse_loss
 
 from neurospin.continual.metrics import average_accuracy, backward_transfer, forgetting, learning_accuracy
 from neurospin.continual.moment import Moment
 from neurospin.continual.perceptron import Perceptron
 from neurospin.continual.share import Share
 from neurospin.continual.streams import Stream, Task
-from neurospin.encode import Direct, Rate
+from neurospin.continual.tally import Tally
+from neurospin.encode import Direct, Rate, Recorded
 from neurospin.errors import InputError
 from neurospin.network import Network
 from neurospin.plasticity.evidence import Evidence
@@ -43,10 +44,12 @@ class Result:
     Attributes:
         accuracy_matrix: `R[i, j]`, accuracy on task j after task i, shape `(tasks, tasks)`.
         bits_per_synapse: bits that training kept per synapse.
+        tally: what was counted on the way.
     """
 
     accuracy_matrix: np.ndarray
     bits_per_synapse: int
+    tally: Tally = field(default_factory=Tally)
 
     @property
     def average_accuracy(self) -> float:
@@ -75,7 +78,7 @@ def child_seed(seed: int, *path: int) -> int:
 
 
 Learner = Network | Perceptron
-Code = Rate | Direct
+Code = Rate | Direct | Recorded
 TESTED = 1000  # test samples that are in memory together, spikes and all
 ALONE = Share()
 ALL = slice(None)
@@ -84,19 +87,27 @@ ALL = slice(None)
 def logits(
     learner: Learner, x: Tensor, encode: Code, generator: torch.Generator | None = None, own: slice = ALL
 ) -> Tensor:
-    """What a learner says of intensities `x (batch, pixels)`: `(batch, classes)`.
+    """What a learner says of intensities `x (batch, pixels)`, or of spikes `(batch, time, inputs)`: `(batch, classes)`.
 
-    A network is shown the spikes or currents, and its output's mean over time counts; a perceptron is shown `x`.
-    With `own`, only these samples are decided, on the spikes that they have among all.
+    A network is shown the spikes or currents, and its output's mean over time counts; a perceptron is shown `x`, of
+    spikes their mean over time. With `own`, only these samples are decided, on the spikes that they have among all.
     """
-    return learner(encode(x, generator)[:, own]).output.mean(0) if isinstance(learner, Network) else learner(x[own])
+    if isinstance(learner, Network):
+        return learner(encode(x, generator)[:, own]).output.mean(0)
+    return learner(still(x[own]))
+
+
+def still(x: Tensor) -> Tensor:
+    """Intensities as they are, and spikes `(batch, time, inputs)` as their mean over time."""
+    return x.to(torch.float32).mean(1) if x.dim() == 3 else x
 
 
 @torch.no_grad()
 def accuracy(learner: Learner, task: Task, encode: Code, seed: int, share: Share = ALONE) -> float:
-    """Share of the task's test samples that the learner decides rightly.
+    """Share of the task's test samples that the learner decides rightly; of real values, the share of variance explained.
 
-    Where the task names its classes (task-incremental streams), only these are decided between.
+    Where the task names its classes (task-incremental streams), only these are decided between. Of real values y it is
+    `1 − Σ (said − y)² / Σ (y − mean y)²`, which is negative where saying the mean were better.
 
     Args:
         learner: a network or a perceptron.
@@ -106,14 +117,21 @@ def accuracy(learner: Learner, task: Task, encode: Code, seed: int, share: Share
         share: of the samples that this process decides; default all.
     """
     generator = torch.Generator().manual_seed(seed)
-    right, x = 0, task.test_x
+    points, x, y = torch.zeros((), dtype=torch.float64), task.test_x, task.test_y
     whole = isinstance(learner, Perceptron) and learner.normalisation == "batch"  # over the whole test set
     size = len(x) if whole else TESTED
-    for part, y in zip(x.split(size), task.test_y.split(size), strict=True):
-        own, weight = share.part(len(y))
-        said = allowed(logits(learner, part, encode, generator, own), task).argmax(-1)
-        right += int((said == y[own]).sum()) if weight else 0
-    return int(share.total(torch.tensor(right))) / len(x)
+    for part, labels in zip(x.split(size), y.split(size), strict=True):
+        own, weight = share.part(len(labels))
+        said = allowed(logits(learner, part, encode, generator, own), task)
+        if weight:
+            points += _points(said, labels[own]).sum()
+    total = float(share.total(points))
+    return 1 - total / float((y - y.mean(0)).double().square().sum()) if y.is_floating_point() else total / len(x)
+
+
+def _points(said: Tensor, y: Tensor) -> Tensor:
+    """Per sample: whether the class is right, or, of real values, the squared error, which counts against."""
+    return (said - y).double().square().sum(-1) if y.is_floating_point() else (said.argmax(-1) == y).double()
 
 
 def allowed(output: Tensor, task: Task) -> Tensor:
@@ -180,6 +198,8 @@ def learn(
     matrix: np.ndarray | None = None,
     start: int = 0,
     moment: Moment | None = None,
+    tally: Tally | None = None,
+    gap: int = 0,
     share: Share = ALONE,
     on_batch: Callable[[Moment], None] = lambda moment: None,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
@@ -187,7 +207,7 @@ def learn(
 ) -> Result:
     """Learn the tasks of a stream one after the other, and test after each.
 
-    The loss is the cross-entropy of the output's mean over time. Every task draws its order of
+    The loss is the cross-entropy of the output's mean over time, and of real values half the mean squared error. Every task draws its order of
     samples and its spikes from a seed of its own, so that a run that starts at a later task, or in the
     middle of one, with the network and the rule of that moment continues exactly as the run that was not
     stopped.
@@ -208,6 +228,9 @@ def learn(
         matrix: rows of the accuracy matrix that an earlier part of the run filled.
         start: the task to start with.
         moment: where in that task to start; default its beginning.
+        tally: what was counted before; it goes on. Default: of a beginning.
+        gap: test samples of the task before that are decided after every batch of a task's first epoch, for the stability
+            gap; default 0, none.
         share: of every batch that this process takes; default all of it.
         on_batch, on_epoch, on_task: called after each; `on_batch` gets the moment, which goes on changing,
             and `on_task` the task's number and the matrix.
@@ -216,19 +239,36 @@ def learn(
         InputError: the rule or the network needs what the stream hides.
     """
     refuse_leaks(stream, rule, network, share)
-    tasks = len(stream)
+    tasks, scored = len(stream), _Scores(network, stream, encode, seed, share)
     among = _among(stream)
+    if tally is None:
+        tally = Tally()
+    if test == "all" and not tally.untrained:
+        tally.untrained = [scored(index) for index in range(tasks)]
+    if not tally.positive:
+        tally.look(network.hidden_state(), 0)
     found = np.full((tasks, tasks), np.nan) if matrix is None else matrix.copy()
+
+    def after_step(moment: Moment, samples: int) -> None:
+        tally.look(network.hidden_state(), samples)
+        if np.isfinite(tally.before):
+            tally.lowest = min(tally.lowest, scored(moment.task - 1, gap))
+            enter(network, moment.task)
+        on_batch(moment)
+
     for number in range(start, tasks):
         task = stream.tasks[number]
-        _enter(network, number)
+        if gap and number and (moment is None or moment.task != number):
+            tally.before = tally.lowest = scored(number - 1, gap)
+        enter(network, number)
         given, labels = task.train_x, task.train_y
         if moment is None or moment.task != number:
             moment = _begin(number, given, labels, rule, seed)
         x, y = moment.given or (given, labels)
         while moment.epoch < epochs:
             began = time.perf_counter()
-            _epoch(network, x, y, among, rule, encode, batch_size, moment, share, on_batch)
+            _epoch(network, x, y, among, rule, encode, batch_size, moment, share, stream.ordered, after_step)
+            tally.close_gap()
             on_epoch(Epoch(number, moment.epoch, *moment.means, time.perf_counter() - began))
             moment.next_epoch()
         if rule.needs_task_boundaries:
@@ -236,10 +276,9 @@ def learn(
         share.check(rule.parameters())
         wanted = range(tasks) if test == "all" or number == tasks - 1 else [number]
         for index in wanted:
-            _enter(network, index)
-            found[number, index] = accuracy(network, stream.tasks[index], encode, child_seed(seed, 2, index), share)
+            found[number, index] = scored(index)
         on_task(number, found)
-    return Result(found, rule.state_bits_per_synapse)
+    return Result(found, rule.state_bits_per_synapse, tally)
 
 
 def _begin(number: int, given: Tensor, labels: Tensor, rule: Rule, seed: int) -> Moment:
@@ -251,7 +290,28 @@ def _begin(number: int, given: Tensor, labels: Tensor, rule: Rule, seed: int) ->
     return Moment(number, 0, torch.Generator().manual_seed(child_seed(seed, 1, number)), None if own else (x, y))
 
 
-def _enter(learner: Learner, task: int) -> None:
+@dataclass(frozen=True)
+class _Scores:
+    """Scores of a learner on the tasks of a stream, each on the spikes of its own seed."""
+
+    learner: Learner
+    stream: Stream
+    encode: Code
+    seed: int
+    share: Share
+
+    def __call__(self, index: int, samples: int = 0) -> float:
+        """On one task, or on so many of its first test samples."""
+        enter(self.learner, index)
+        task = self.stream.tasks[index]
+        if samples:
+            x, y = task.images.test_x[:samples], task.images.test_y[:samples]
+            task = replace(task, images=task.images._replace(test_x=x, test_y=y))
+        return accuracy(self.learner, task, self.encode, child_seed(self.seed, 2, index), self.share)
+
+
+def enter(learner: Learner, task: int) -> None:
+    """Take what a perceptron keeps for one task alone."""
     if isinstance(learner, Perceptron):
         learner.enter(task)
 
@@ -259,7 +319,7 @@ def _enter(learner: Learner, task: int) -> None:
 def _evidence(learner: Learner, x: Tensor, y: Tensor, encode: Code, seed: int) -> Evidence:
     """The samples of a task, as the learner was shown them."""
     if isinstance(learner, Perceptron):
-        return Evidence(learner, x, y, seed=seed)
+        return Evidence(learner, still(x), y, seed=seed)
     shown = encode(x, torch.Generator().manual_seed(seed))
     return Evidence(learner, shown, y, lambda run: run.output.mean(0), batch_dim=1, seed=seed)
 
@@ -274,19 +334,20 @@ def _epoch(
     batch_size: int,
     moment: Moment,
     share: Share,
-    on_batch: Callable[[Moment], None],
+    ordered: bool,
+    after_step: Callable[[Moment, int], None],
 ) -> None:
     """One pass over the training samples, or what is left of it; the moment gathers what it gave."""
-    spiking = []
+    spiking, real = [], y.is_floating_point()
     if isinstance(network, Network):
         spiking = [name for name, block in network.neurons().items() if block.spiking]
     if moment.order is None:
-        moment.order = torch.randperm(len(y), generator=moment.generator)
+        moment.order = torch.arange(len(y)) if ordered else torch.randperm(len(y), generator=moment.generator)
     while moment.done < len(y):
         chosen = moment.order[moment.done : moment.done + batch_size]
         shown, labels = rule.rehearse(x[chosen], y[chosen])
         own, weight = share.part(len(labels))  # every process draws the spikes of all
-        code = encode(shown, moment.generator)[:, own] if isinstance(network, Network) else shown[own]
+        code = encode(shown, moment.generator)[:, own] if isinstance(network, Network) else still(shown[own])
         labels = labels[own]
         rule.zero_grad()
         for _ in range(rule.samples):
@@ -301,12 +362,13 @@ def _epoch(
                     output = network(code)
                 if among is not None:
                     output = output.masked_fill(among[labels] == 0, float("-inf"))
-                loss = cross_entropy(output, labels) * weight
+                loss = (mse_loss(output, labels) / 2 if real else cross_entropy(output, labels)) * weight
                 share.backward(loss, rule.parameters())
             with torch.no_grad():
-                right = (output.argmax(-1) == labels).float().mean() * weight
+                right = _points(output, labels).float().mean()
+                right = (1 - right / labels.var(0, correction=0).sum() if real else right) * weight
                 means = share.total(torch.stack([loss.detach(), right, fired * weight]))
                 moment.totals += means * (len(chosen) / rule.samples)
         rule.step()
         moment.done += len(chosen)
-        on_batch(moment)
+        after_step(moment, len(chosen))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,18 +18,22 @@ CITATIONS = {
     "rotated": "Lopez-Paz & Ranzato, NeurIPS 2017, arXiv:1706.08840",
     "split": "van de Ven & Tolias, arXiv:1904.07734",
     "sequence": "Serra et al., ICML 2018, arXiv:1801.01423",
+    "subsets": "Laborieux et al., Nature Communications 12:2549, 2021, doi:10.1038/s41467-021-22768-y",
+    "linear": "Kalman, Journal of Basic Engineering 82:35, 1960, doi:10.1115/1.3662552",
 }
 
 
 @dataclass(frozen=True)
 class Task:
-    """One task: intensities `(samples, pixels)` in [0, 1] and class indices `(samples,)`.
+    """One task: intensities `(samples, pixels)` in [0, 1], or spikes `(samples, time, inputs)`, and class indices `(samples,)`.
+
+    In a stream of real values they are real inputs `(samples, inputs)` and values `(samples, outputs)`.
 
     Attributes:
         name: of the task.
         images: its samples, which tasks of one stream may share.
         classes: those that the learner may decide between, where the scenario tells it; else None.
-        order: the order of pixels in which the task shows its images; None leaves them. The images are
+        order: the order of pixels (the last axis) in which the task shows its images; None leaves them. The images are
             put in order when they are asked for, so that a hundred tasks take no more memory than one.
     """
 
@@ -59,7 +63,7 @@ class Task:
         return self.images.test_y
 
     def _ordered(self, x: Tensor) -> Tensor:
-        return x if self.order is None else x[:, self.order]
+        return x if self.order is None else x[..., self.order]
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,8 @@ class Stream:
         tasks: the tasks.
         citation: source of the protocol.
         boundaries: whether the learner is told when a task ends.
+        ordered: whether samples come in the order in which the tasks hold them; else every epoch shuffles them.
+        optimum: the best score that can be reached on every task, where it is known; else empty.
     """
 
     kind: str
@@ -83,6 +89,8 @@ class Stream:
     tasks: tuple[Task, ...]
     citation: str
     boundaries: bool = True
+    ordered: bool = False
+    optimum: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.scenario != "task" and any(task.classes is not None for task in self.tasks):
@@ -96,12 +104,19 @@ class Stream:
 
     @property
     def inputs(self) -> int:
-        """Pixels of one sample."""
-        return int(self.tasks[0].images.train_x.shape[1])
+        """Pixels or neurons of one sample."""
+        return int(self.tasks[0].images.train_x.shape[-1])
+
+    @property
+    def real(self) -> bool:
+        """Whether the tasks ask for real values, not for classes."""
+        return self.tasks[0].train_y.is_floating_point()
 
     @property
     def classes(self) -> int:
-        """Number of classes over all tasks."""
+        """Number of classes over all tasks, or of real values."""
+        if self.real:
+            return int(self.tasks[0].train_y.shape[1])
         return 1 + max(int(task.train_y.max()) for task in self.tasks)
 
 
@@ -129,7 +144,7 @@ def permuted(dataset: str = "digits", tasks: int = 5, seed: int = 0, scenario: s
     classes = tuple(range(1 + int(images.train_y.max()))) if scenario == "task" else None
     made = []
     for number in range(tasks):
-        order = torch.randperm(images.train_x.shape[1], generator=generator) if number else None
+        order = torch.randperm(images.train_x.shape[-1], generator=generator) if number else None
         made.append(Task(f"task {number + 1}", images, classes, order))
     return Stream("permuted", dataset, scenario, tuple(made), CITATIONS["permuted"])
 
@@ -205,9 +220,9 @@ def sequence(datasets: Sequence[str], seed: int = 0, scenario: str = "domain") -
     """
     _hidden_or_told("sequence", scenario)
     loaded = [load(name, seed) for name in datasets]
-    sizes = sorted({images.train_x.shape[1] for images in loaded})
+    sizes = sorted({tuple(images.train_x.shape[1:]) for images in loaded})
     if len(sizes) != 1:
-        raise InputError("sequence.datasets", "images of one size", f"{sizes} pixels", "choose other data sets")
+        raise InputError("sequence.datasets", "images of one size", f"shapes {sizes}", "choose other data sets")
     made = []
     for name, images in zip(datasets, loaded, strict=True):
         classes = tuple(range(1 + int(images.train_y.max()))) if scenario == "task" else None
@@ -215,64 +230,40 @@ def sequence(datasets: Sequence[str], seed: int = 0, scenario: str = "domain") -
     return Stream("sequence", ", ".join(datasets), scenario, tuple(made), CITATIONS["sequence"])
 
 
-def blurred(stream: Stream, share: float = 0.2, seed: int = 0) -> Stream:
-    """The same tasks without sharp ends: neighbours swap a share of their training samples.
+def subsets(dataset: str = "digits", tasks: int = 10, seed: int = 0) -> Stream:
+    """Stream learning: the training samples in so many parts, one after the other; every part is tested on all test samples.
 
-    Between every two neighbouring tasks, that share of each one's samples (of the smaller one) changes
-    places. Boundaries are not told any more, nor task identities; a task-incremental stream is refused.
-
-    Args:
-        stream: whose ends are blurred.
-        share: of the samples that are swapped over each end, at most 0.5; default 0.2.
-        seed: of which.
-
-    Source: Bang et al., CVPR 2021, doi:10.1109/CVPR46437.2021.00812.
-    """
-    if stream.scenario == "task":
-        raise InputError("blurred", "a stream that hides its tasks", "a task-incremental one", "use another scenario")
-    if not 0 <= share <= 0.5:
-        raise InputError("blurred.share", "0 to 0.5", str(share), "change the share")
-    generator = torch.Generator().manual_seed(seed)
-    orders = [torch.randperm(len(task.train_y), generator=generator) for task in stream.tasks]
-    xs = [task.train_x[order].clone() for task, order in zip(stream.tasks, orders, strict=True)]
-    ys = [task.train_y[order].clone() for task, order in zip(stream.tasks, orders, strict=True)]
-    for number in range(len(xs) - 1):
-        count = int(share * min(len(ys[number]), len(ys[number + 1])))
-        if count:  # the last of one for the first of the next, so that no sample moves twice
-            for parts in (xs, ys):
-                last, first = parts[number][-count:].clone(), parts[number + 1][:count].clone()
-                parts[number][-count:], parts[number + 1][:count] = first, last
-    made = tuple(
-        replace(task, images=Images(x, y, task.test_x, task.test_y), order=None)
-        for task, x, y in zip(stream.tasks, xs, ys, strict=True)
-    )
-    return replace(stream, kind=f"blurred {stream.kind}", tasks=made, boundaries=False)
-
-
-def shortened(stream: Stream, samples: int, seed: int = 0) -> Stream:
-    """The same tasks with at most so many training samples each, drawn anew for every task; tests stay whole.
+    Domain-incremental: nothing changes but the samples, and what came before does not come again.
 
     Args:
-        stream: whose tasks are shortened.
-        samples: training samples per task, at least 1.
-        seed: of which.
+        dataset: name of the data set.
+        tasks: how many parts of equal size; what is left over is not used.
+        seed: of the parts, and of the split into training and test samples.
+
+    Source: Laborieux et al., Nature Communications 12:2549, 2021, doi:10.1038/s41467-021-22768-y.
     """
-    if samples < 1:
-        raise InputError("shortened.samples", "at least 1", str(samples), "give a positive number")
-    generator = torch.Generator().manual_seed(seed)
+    _positive("subsets", tasks)
+    images = load(dataset, seed)
+    size = len(images.train_y) // tasks
+    if not size:
+        raise InputError("subsets.tasks", f"at most {len(images.train_y)}", str(tasks), "choose fewer")
+    order = torch.randperm(len(images.train_y), generator=torch.Generator().manual_seed(seed))
     made = []
-    for task in stream.tasks:
-        chosen = torch.randperm(len(task.train_y), generator=generator)[:samples]
-        x, y = task.images.train_x[chosen], task.images.train_y[chosen]
-        made.append(replace(task, images=task.images._replace(train_x=x, train_y=y)))
-    return replace(stream, tasks=tuple(made))
+    for number in range(tasks):
+        part = order[number * size : (number + 1) * size]
+        made.append(
+            Task(f"part {number + 1}", images._replace(train_x=images.train_x[part], train_y=images.train_y[part]))
+        )
+    return Stream("subsets", dataset, "domain", tuple(made), CITATIONS["subsets"])
 
 
 def _turn(x: Tensor, degrees: float) -> Tensor:
     """Square images `(samples, pixels)`, turned about their middle."""
     side = math.isqrt(x.shape[1])
-    if side * side != x.shape[1]:
-        raise InputError("rotated.dataset", "square images", f"{x.shape[1]} pixels", "choose another data set")
+    if x.dim() != 2 or side * side != x.shape[1]:
+        raise InputError(
+            "rotated.dataset", "square images", f"samples of shape {tuple(x.shape[1:])}", "choose another data set"
+        )
     if degrees == 0:
         return x
     c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))

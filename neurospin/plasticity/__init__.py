@@ -4,6 +4,7 @@ from neurospin.plasticity.bayesbinn import BayesBiNN as BayesBiNN
 from neurospin.plasticity.bennafusi import BennaFusi as BennaFusi
 from neurospin.plasticity.bgd import BGD as BGD
 from neurospin.plasticity.bimu import BiMU as BiMU
+from neurospin.plasticity.device_aware import DeviceAware as DeviceAware
 from neurospin.plasticity.evidence import Evidence as Evidence
 from neurospin.plasticity.ewc import EWC as EWC
 from neurospin.plasticity.kalman import Kalman as Kalman

@@ -15,6 +15,7 @@ from neurospin.plasticity.bayesbinn import BayesBiNN
 from neurospin.plasticity.bennafusi import BennaFusi
 from neurospin.plasticity.bgd import BGD
 from neurospin.plasticity.bimu import BiMU
+from neurospin.plasticity.device_aware import DeviceAware
 from neurospin.plasticity.ewc import EWC
 from neurospin.plasticity.kalman import Kalman
 from neurospin.plasticity.mas import MAS
@@ -41,6 +42,7 @@ RULES: dict[str, type[Rule]] = {
     "bayesbinn": BayesBiNN,
     "bimu": BiMU,
     "probabilistic": ProbabilisticMetaplasticity,
+    "device_aware": DeviceAware,
 }
 
 

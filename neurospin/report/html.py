@@ -19,6 +19,7 @@ from neurospin.files import existing, write_text
 from neurospin.graph.file import read
 from neurospin.report import plots
 from neurospin.report.draw import draw
+from neurospin.report.numbers import numbers
 
 MANY = 12  # tasks whose hidden values are told apart by shades
 
@@ -53,6 +54,7 @@ def write_report(run: Path) -> Path:
         r=results,
         main=results["learners"].get(results["main"]),
         plain=_plain(results, config),
+        numbers=numbers(results["learners"].values()),
         figures={name: Markup(_embedded(figure, name)) for name, figure in figures.items()},
         certificates=certificates,
         config=config_text,

@@ -40,7 +40,11 @@ Positive = Annotated[Number, Field(gt=0)]
 Setting = Annotated[StrictInt | Number | str | bool, BeforeValidator(_setting)]
 
 
-Dataset = Literal["digits", "mnist", "fashion_mnist", "kmnist"]
+Dataset = Literal[
+    "digits", "mnist", "fashion_mnist", "kmnist", "nmnist", "randman", "shj_I", "shj_II", "shj_III", "shj_IV", "shj_V",
+    "shj_VI", "five_four", "rule", "integration",
+]  # fmt: skip
+SPIKES = ("nmnist", "randman")  # data sets of spike trains
 
 
 class Part(BaseModel):
@@ -52,20 +56,28 @@ class Part(BaseModel):
 class StreamConfig(Part):
     """The stream of tasks; see `neurospin.continual.streams`."""
 
-    kind: Literal["permuted", "rotated", "split", "sequence"] = "permuted"
-    """What makes one task from the next."""
+    kind: Literal["permuted", "rotated", "split", "sequence", "subsets", "linear"] = "permuted"
+    """What makes one task from the next; linear: a neuron whose weights drift, without a data set."""
     dataset: Dataset = "digits"
-    """The images; all but digits are read from the folder NEUROSPIN_DATA."""
+    """The samples; those of MNIST's kind are read from the folder NEUROSPIN_DATA, the others come with neurospin."""
     datasets: list[Dataset] = []
     """Of a sequence: one for each task."""
     tasks: Count = 5
     """Number of tasks."""
     scenario: Literal["task", "domain", "class"] = "domain"
     """Whether the task is told (task), hidden (domain), or brings classes of its own (class, of split streams)."""
+    ends: Literal["sharp", "blurred", "drifting"] = "sharp"
+    """Whether tasks end, swap samples over their ends, or fade into each other; only sharp ends are told."""
+    blur: Annotated[Number, Field(gt=0, le=0.5)] = 0.2
+    """Share of the samples that are swapped over blurred ends."""
     samples: Count | None = None
     """Training samples of each task; null for all."""
     test: Literal["all", "own"] = "all"
     """Tested after each task: all tasks, or its own, and all after the last."""
+    gap: Count | None = None
+    """Test samples of the task before that are tested after every batch, for the stability gap; null for none."""
+    unknown: Dataset | None = None
+    """Samples of no task, which uncertainty should tell; null for none."""
 
     @model_validator(mode="after")
     def _scenarios_of_the_kind(self) -> StreamConfig:
@@ -74,16 +86,23 @@ class StreamConfig(Part):
             raise ValueError(f"scenario: {' or '.join(known)} for a {self.kind} stream, not {self.scenario!r}")
         if (self.kind == "sequence") != bool(self.datasets):
             raise ValueError(f"datasets: names for a sequence and for nothing else, not {self.datasets}")
+        if self.ends != "sharp" and (self.scenario == "task" or self.kind == "linear"):
+            raise ValueError(f"ends: sharp where tasks are told and in a linear stream, not {self.ends!r}")
+        if self.unknown and self.kind == "linear":
+            raise ValueError(f"unknown: null in a linear stream, not {self.unknown!r}")
         if self.datasets and self.tasks != len(self.datasets):
             raise ValueError(f"tasks: one for each of {len(self.datasets)} datasets, not {self.tasks}")
         return self
 
 
 class EncodeConfig(Part):
-    """Intensities to spikes (`rate`) or to a constant current (`direct`); see `neurospin.encode`."""
+    """Intensities to spikes (`rate`) or to a constant current (`direct`), or spikes as they are (`recorded`).
 
-    kind: Literal["rate", "direct"] = "rate"
-    """Spikes of these rates, or a constant current."""
+    See `neurospin.encode`.
+    """
+
+    kind: Literal["rate", "direct", "recorded"] = "rate"
+    """Spikes of these rates, a constant current, or the spikes of the data set."""
     steps: Count = 20
     """Length of the spike trains in steps."""
     probability: Annotated[Number, Field(gt=0, le=1)] = 1.0
@@ -206,11 +225,20 @@ class Experiment(Part):
             learner.neuron in ("lif", "rate") for learner in self.learners.values()
         ):
             raise ValueError(f"network.normalisation: none with lif or rate, not {self.network.normalisation!r}")
+        names = self.stream.datasets or ([] if self.stream.kind == "linear" else [self.stream.dataset])
+        timed = any(learner.neuron in ("lif", "rate") for learner in self.learners.values())
+        spikes = [name in SPIKES for name in (*names, *([self.stream.unknown] if self.stream.unknown else []))]
+        if timed and spikes and (not all(spikes) if self.encode.kind == "recorded" else any(spikes)):
+            raise ValueError(
+                f"encode.kind: recorded with {' and '.join(SPIKES)} and with nothing else, not {self.encode.kind!r}"
+            )
+        if self.stream.kind == "linear" and timed and self.encode.kind != "direct":
+            raise ValueError(f"encode.kind: direct in a linear stream, not {self.encode.kind!r}")
         if self.main is None:
             if self.targets:
                 raise ValueError("targets: [] without a main learner, not " + ", ".join(self.targets))
             return self
-        if self.encode.kind != "rate":
+        if self.encode.kind == "direct":
             raise ValueError("main: none with a constant current (targets take spikes), not " + repr(self.main))
         if self.main not in self.learners:
             raise ValueError(f"main: one of {', '.join(self.learners)}, not {self.main!r}")

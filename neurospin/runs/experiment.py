@@ -17,13 +17,11 @@ import numpy as np
 import torch
 
 from neurospin.certificate import Certificate, certify
-from neurospin.continual import Perceptron, Stream
-from neurospin.continual.learner import Learner, Result
-from neurospin.continual.metrics import plasticity_loss, window_accuracy
+from neurospin.continual import Stream
+from neurospin.continual.mixing import CITATIONS as MIXED
 from neurospin.continual.share import Share
 from neurospin.continual.streams import CITATIONS
 from neurospin.data import SOURCES
-from neurospin.encode import Rate as RateCode
 from neurospin.errors import ConfigError, NeurospinError, OutputError, unknown_name
 from neurospin.files import replacing, write_text
 from neurospin.graph.build import to_graph
@@ -39,8 +37,9 @@ from neurospin.runs.folder import Folder
 from neurospin.runs.lock import NAME as LOCK
 from neurospin.runs.lock import only_one, sweep_out
 from neurospin.runs.results import read_results
+from neurospin.runs.summary import summaries
 from neurospin.runs.together import tell, together
-from neurospin.runs.train import Observer, Silent, build_stream, seed_of, train
+from neurospin.runs.train import Observer, Silent, build_code, build_stream, seed_of, train
 from neurospin.target import deploy, targets
 
 PACKAGES = ("neurospin", "torch", "numpy", "scipy", "nir", "h5py", "safetensors", "scikit-learn")
@@ -168,7 +167,7 @@ def _help(experiment: Experiment, folder: Path, share: Share) -> None:
 def _carry_out(experiment: Experiment, folder: Path, observer: Observer, every: float, share: Share) -> dict[str, Any]:
     stream = build_stream(experiment)
     learned = {name: train(experiment, name, stream, folder, observer, every, share) for name in experiment.learners}
-    main = learned[experiment.main][0] if experiment.main else None
+    main = learned[experiment.main].network if experiment.main else None
     found, arrays = {}, _hidden(experiment, folder)
     if isinstance(main, Network):
         checkpoint.save(main, folder / "network.safetensors")
@@ -190,8 +189,10 @@ def _carry_out(experiment: Experiment, folder: Path, observer: Observer, every: 
             "dataset": stream.dataset,
             "scenario": stream.scenario,
             "tasks": [task.name for task in stream.tasks],
+            "boundaries": stream.boundaries,
+            "optimum": list(stream.optimum),
         },
-        "learners": {name: _summary(experiment, name, *learned[name]) for name in learned},
+        "learners": summaries(experiment, learned, stream),
         "main": experiment.main,
         "targets": found,
     }
@@ -204,8 +205,7 @@ def samples(experiment: Experiment, stream: Stream) -> tuple[np.ndarray, np.ndar
     per_task = -(-experiment.samples // len(stream))
     x = torch.cat([task.test_x[:per_task] for task in stream.tasks])[: experiment.samples]
     y = torch.cat([task.test_y[:per_task] for task in stream.tasks])[: experiment.samples]
-    encode = RateCode(experiment.encode.steps, experiment.encode.probability)
-    return encode(x, torch.Generator().manual_seed(seed_of(experiment, "target"))).numpy(), y.numpy()
+    return build_code(experiment)(x, torch.Generator().manual_seed(seed_of(experiment, "target"))).numpy(), y.numpy()
 
 
 def _certificate(
@@ -233,24 +233,6 @@ def _certificate(
     content = certificate.to_dict()
     write_text(folder / "certificates" / f"{name}.json", json.dumps(content, indent=2))
     return {"available": True, "reason": "", "certificate": content}
-
-
-def _summary(experiment: Experiment, name: str, network: Learner, result: Result, seconds: float) -> dict[str, Any]:
-    matrix = result.accuracy_matrix
-    return {
-        "title": experiment.learners[name].title,
-        "accuracy_matrix": [[None if np.isnan(value) else float(value) for value in row] for row in matrix],
-        "average_accuracy": result.average_accuracy,
-        "backward_transfer": result.backward_transfer,
-        "forgetting": result.forgetting,
-        "learning_accuracy": result.learning_accuracy,
-        "plasticity_loss": plasticity_loss(matrix, max(1, min(5, len(matrix) // 2))),
-        "window_accuracy": window_accuracy(matrix, min(5, len(matrix))),
-        "bits_per_synapse": result.bits_per_synapse,
-        "parameters": network.parameter_count(),
-        "private_parameters_per_task": network.private_parameters if isinstance(network, Perceptron) else 0,
-        "seconds": seconds,
-    }
 
 
 def _hidden(experiment: Experiment, folder: Path) -> dict[str, np.ndarray]:
@@ -292,7 +274,10 @@ def _activity(
 def citations(experiment: Experiment) -> list[str]:
     """The sources of exactly what an experiment uses."""
     stream = experiment.stream
-    used = [*(SOURCES[name] for name in stream.datasets or [stream.dataset]), CITATIONS[stream.kind], METRICS]
+    names = [] if stream.kind == "linear" else stream.datasets or [stream.dataset]
+    used = [*(SOURCES[name] for name in names), CITATIONS[stream.kind], METRICS]
+    used += [MIXED[stream.ends]] if stream.ends in MIXED else []
+    used += [SOURCES[stream.unknown]] if stream.unknown else []
     used += [RULES[learner.rule].citation for learner in experiment.learners.values() if learner.rule != "metaplastic"]
     used += [LevelLimited.citation for learner in experiment.learners.values() if learner.levels]
     if any(learner.m for learner in experiment.learners.values()) or experiment.network.weight == "binary":

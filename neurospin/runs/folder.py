@@ -17,6 +17,7 @@ import torch
 from neurospin.continual import Epoch
 from neurospin.continual.learner import Learner
 from neurospin.continual.moment import Moment
+from neurospin.continual.tally import Tally
 from neurospin.errors import ConfigError, InputError, OutputError
 from neurospin.files import existing, replacing, write_text
 from neurospin.plasticity import Metaplastic, Rule
@@ -27,13 +28,14 @@ SHOWN = 20_000  # hidden values kept per layer and task for the histograms
 
 @dataclass(frozen=True)
 class Reached:
-    """How far a learner came: tasks done, the accuracy matrix, seconds of training, and the rule's state."""
+    """How far a learner came: tasks done, the accuracy matrix, seconds of training, states of the rule and of the tally."""
 
     tasks: int
     matrix: np.ndarray | None
     seconds: float
     rule: dict[str, Any] | None = None
     moment: Moment | None = None
+    tally: dict[str, Any] | None = None
 
 
 class Folder:
@@ -66,6 +68,10 @@ class Folder:
         """What the rule knows after so many tasks."""
         return self.folder / f"{self.learner}-{tasks}.rule.pt"
 
+    def tally(self, tasks: int) -> Path:
+        """What was counted up to the end of so many tasks."""
+        return self.folder / f"{self.learner}-{tasks}.tally.pt"
+
     def hidden(self, task: int) -> Path:
         """Hidden values after a task, for the histograms."""
         return self.folder / f"{self.learner}-hidden-{task + 1}.npz"
@@ -91,13 +97,14 @@ class Folder:
                 continue
             try:
                 rule = _read(self.rule(done)) if self.rule(done).is_file() else None
+                tally = _read(self.tally(done))["tally"] if self.tally(done).is_file() else None
                 checkpoint.load_into(network, self.network(done))
             except InputError as error:
                 first = first or error
                 warnings.warn(f"{error} The task before is taken instead", stacklevel=2)
                 continue
             matrix[done:] = np.nan
-            return self._with_midway(network, Reached(done, matrix, seconds, rule))
+            return self._with_midway(network, Reached(done, matrix, seconds, rule, tally=tally))
         raise self._spoilt(self.network(tasks), first or "nothing there")
 
     def _spoilt(self, place: Path, got: object) -> ConfigError:
@@ -115,7 +122,7 @@ class Folder:
                 return reached
             moment = Moment.from_state_dict(state["moment"])
             network.load_state_dict(state["network"])
-            return Reached(reached.tasks, reached.matrix, state["seconds"], state["rule"], moment)
+            return Reached(reached.tasks, reached.matrix, state["seconds"], state["rule"], moment, state["tally"])
         except (InputError, KeyError, TypeError, RuntimeError) as error:
             warnings.warn(f"{self.midway}: {error} The beginning of the task is taken instead", stacklevel=2)
             return reached
@@ -124,18 +131,18 @@ class Folder:
         """Begin to count time, after so many seconds of earlier parts."""
         self.seconds, self.began, self.kept_at = seconds, time.perf_counter() - seconds, time.perf_counter()
 
-    def keep(self, network: Learner, rule: Rule, moment: Moment) -> None:
+    def keep(self, network: Learner, rule: Rule, moment: Moment, tally: Tally) -> None:
         """Keep the state within a task, if it is time."""
         if not self.writes or time.perf_counter() - self.kept_at < self.every:
             return
         state = {
             "network": network.state_dict(), "rule": rule.state_dict(), "moment": moment.state_dict(),
-            "seconds": time.perf_counter() - self.began,
+            "seconds": time.perf_counter() - self.began, "tally": tally.state_dict(),
         }  # fmt: skip
         _write(self.midway, state)
         self.kept_at = time.perf_counter()
 
-    def commit(self, network: Learner, rule: Rule, task: int, matrix: np.ndarray) -> None:
+    def commit(self, network: Learner, rule: Rule, task: int, matrix: np.ndarray, tally: Tally) -> None:
         """Keep the state after a task."""
         self.seconds = time.perf_counter() - self.began
         if not self.writes:
@@ -150,6 +157,7 @@ class Folder:
         checkpoint.save(network, self.network(task + 1))
         if type(rule) is not Metaplastic:  # its moments start afresh with every task
             _write(self.rule(task + 1), rule.state_dict())
+        _write(self.tally(task + 1), {"tally": tally.state_dict()})
         rows = [[None if np.isnan(value) else float(value) for value in row] for row in matrix]
         write_text(self.index, json.dumps({"tasks": task + 1, "matrix": rows, "seconds": self.seconds}))
         self._tidy(task + 1)
@@ -163,6 +171,7 @@ class Folder:
         for number in range(tasks - 1):
             self.network(number).unlink(missing_ok=True)
             self.rule(number).unlink(missing_ok=True)
+            self.tally(number).unlink(missing_ok=True)
 
     def log(self, epoch: Epoch) -> None:
         """Append one line to the run's metrics."""

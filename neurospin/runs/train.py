@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
 from neurospin import surrogate
-from neurospin.continual import Epoch, Perceptron, Result, Stream, learn, permuted, rotated, sequence, shortened, split
+from neurospin.continual import (
+    Epoch,
+    Perceptron,
+    Result,
+    Stream,
+    blurred,
+    drifting,
+    drifting_twin,
+    learn,
+    permuted,
+    rotated,
+    sequence,
+    shortened,
+    split,
+    subsets,
+)
+from neurospin.continual.belief import belief
 from neurospin.continual.learner import ALONE, Code, Learner, child_seed
 from neurospin.continual.moment import Moment
 from neurospin.continual.share import Share
-from neurospin.encode import Direct
+from neurospin.continual.tally import Tally
+from neurospin.data import load
+from neurospin.encode import Direct, Recorded
 from neurospin.encode import Rate as RateCode
 from neurospin.network import Network
 from neurospin.neurons import LI, LIF, Neuron
@@ -101,21 +120,31 @@ def build_learner(experiment: Experiment, name: str, inputs: int, classes: int, 
 def build_code(experiment: Experiment) -> Code:
     """What intensities become before a network sees them."""
     config = experiment.encode
+    if config.kind == "recorded":
+        return Recorded()
     return Direct(config.steps) if config.kind == "direct" else RateCode(config.steps, config.probability)
 
 
 def build_stream(experiment: Experiment) -> Stream:
     """The stream that an experiment describes."""
     config, seed = experiment.stream, seed_of(experiment, "data")
+    if config.kind == "linear":
+        return drifting_twin(config.tasks, samples=config.samples or 200, seed=seed)
     if config.kind == "split":
         stream = split(config.dataset, config.tasks, config.scenario, seed)
     elif config.kind == "permuted":
         stream = permuted(config.dataset, config.tasks, seed, config.scenario)
     elif config.kind == "sequence":
         stream = sequence(config.datasets, seed, config.scenario)
+    elif config.kind == "subsets":
+        stream = subsets(config.dataset, config.tasks, seed)
     else:
         stream = rotated(config.dataset, config.tasks, seed)
-    return shortened(stream, config.samples, child_seed(seed, 1)) if config.samples else stream
+    if config.samples:
+        stream = shortened(stream, config.samples, child_seed(seed, 1))
+    if config.ends == "blurred":
+        return blurred(stream, config.blur, child_seed(seed, 2))
+    return drifting(stream, child_seed(seed, 2)) if config.ends == "drifting" else stream
 
 
 def build_rule(network: Learner, learner: LearnerConfig, training: TrainingConfig) -> Rule:
@@ -131,6 +160,25 @@ def build_rule(network: Learner, learner: LearnerConfig, training: TrainingConfi
     return LevelLimited(rule, Levels(**learner.levels.model_dump())) if learner.levels else rule
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A learner after its stream.
+
+    Attributes:
+        network: the network or perceptron.
+        result: what it did.
+        rule: as the stream left it.
+        believed: see `neurospin.continual.belief`; empty for streams of real values.
+        seconds: of training, over all parts of the run.
+    """
+
+    network: Learner
+    result: Result
+    rule: Rule
+    believed: dict[str, float]
+    seconds: float
+
+
 def train(
     experiment: Experiment,
     learner: str,
@@ -139,7 +187,7 @@ def train(
     observer: Observer,
     every: float = 60.0,
     share: Share = ALONE,
-) -> tuple[Learner, Result, float]:
+) -> Trained:
     """Run one learner through the stream, from where an earlier run left off.
 
     Args:
@@ -152,7 +200,7 @@ def train(
         share: of every batch that this process takes; the first process alone writes.
 
     Returns:
-        The network, its result, and the seconds of training over all parts.
+        What came of it.
     """
     settings, training = experiment.learners[learner], experiment.training
     place = Folder(folder, learner, every, writes=share.rank == 0)
@@ -165,6 +213,7 @@ def train(
     if reached.rule:
         rule.load_state_dict(reached.rule)
         network.load_state_dict(values)  # a fresh rule may have moved them
+    tally = Tally(**reached.tally) if reached.tally else Tally()
     batches = -(-len(stream.tasks[0].train_y) // training.batch_size)
     behind = batches * (training.epochs * start + (moment.epoch if moment else 0))
     behind += -(-moment.done // training.batch_size) if moment else 0
@@ -173,7 +222,7 @@ def train(
 
     def on_batch(moment: Moment) -> None:
         observer.batch(moment)
-        place.keep(network, rule, moment)
+        place.keep(network, rule, moment, tally)
 
     def on_epoch(epoch: Epoch) -> None:
         place.log(epoch)
@@ -191,9 +240,18 @@ def train(
         matrix=reached.matrix,
         start=start,
         moment=moment,
+        tally=tally,
+        gap=experiment.stream.gap or 0,
         share=share,
         on_batch=on_batch,
         on_epoch=on_epoch,
-        on_task=lambda task, rows: place.commit(network, rule, task, rows),
+        on_task=lambda task, rows: place.commit(network, rule, task, rows, tally),
     )
-    return network, result, place.seconds
+    unknown = experiment.stream.unknown
+    foreign = load(unknown, seed_of(experiment, "data")) if unknown else None
+    believed = (
+        {}
+        if stream.real
+        else belief(network, rule, stream, build_code(experiment), foreign, seed_of(experiment, "noise"))
+    )
+    return Trained(network, result, rule, believed, place.seconds)

@@ -27,3 +27,16 @@ def mixing_time(levels: int) -> float:
 def erase_events(level: int, spacing: float, m: float) -> float:
     """Mean opposing events to come from a level to 0 where each moves with `exp(−m |w|)`: `Σ_j exp(m j d)`."""
     return float(np.exp(m * spacing * np.arange(1, level + 1)).sum())
+
+
+def noise_alone(outwards: np.ndarray, back: np.ndarray) -> np.ndarray:
+    """Where steps of random sign leave synapses, if nothing forgets: shares of the levels 0, 1, … on one side of zero.
+
+    By detailed balance `share_{k+1} back_{k+1} = share_k outwards_k`, with the chances of a step away from zero and of one
+    back. Shares that grow fast are synapses that noise has consolidated.
+
+    Args:
+        outwards, back: of every level, `(levels,)`; the first `back` and the last `outwards` are not used.
+    """
+    shares = np.concatenate([[1.0], np.cumprod(np.asarray(outwards)[:-1] / np.asarray(back)[1:])])
+    return shares / shares.sum()

@@ -253,6 +253,25 @@ def moves(
     return by
 
 
+def device_aware(tensors: Sequence[Tensor], numbers: Sequence[float], generator: torch.Generator) -> bool:
+    """A step of `DeviceAware` without noise of writing, where it can be made in one pass.
+
+    Args:
+        tensors: means, numbers of writes, gradient.
+        numbers: step size, 1/window, number of levels.
+        generator: of the draws.
+
+    Returns:
+        Whether it was made.
+    """
+    kernel = _numba("cpu_levels")
+    if kernel is None or not _one_pass(*tensors):
+        return False
+    kernel.device_aware(tensors, numbers, draw_key(generator))
+    torch.autograd.graph.increment_version([tensors[0]])
+    return True
+
+
 def _one_pass(*tensors: Tensor) -> bool:
     return _fits(*tensors) and tensors[0].device.type == "cpu" and all(t.is_contiguous() for t in tensors)
 

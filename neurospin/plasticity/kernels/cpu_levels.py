@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from neurospin.plasticity.kernels.cpu import F
-from neurospin.plasticity.kernels.cpu_random import Key, bits, exp_minus, uniform
+from neurospin.plasticity.kernels.cpu_random import Key, bits, exp_minus, log, uniform
 
 BLOCK = 512
 
@@ -90,3 +90,22 @@ def moves(tensors: Sequence[Tensor], numbers: Sequence[float], key: Key) -> None
     """What `probabilistic` would move, into the first tensor, with the same draws; `gathered` and m are brought up to date."""
     arrays = [t.detach().numpy().reshape(-1) for t in tensors]
     _moves(*[*arrays, *(F(min(x, 3e38)) for x in numbers), *key])
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def _aware(w, writes, g, lr, forget, count, low, high):
+    half = F(0.5) * count
+    for i in range(w.size):
+        mean = w[i]
+        lam = F(0.5) * log((F(1) + mean) / (F(1) - mean))
+        by = -half * (F(1) - mean * mean) * (lr * g[i] + forget * lam)
+        by = np.floor(by + uniform(i, low, high))
+        level = np.rint(half * (mean + F(1)) - F(0.5))
+        new = min(max(level + by, F(0)), count - F(1))
+        writes[i] += F(1) if new != level else F(0)
+        w[i] = (F(2) * new + F(1)) / count - F(1)
+
+
+def device_aware(tensors: Sequence[Tensor], numbers: Sequence[float], key: Key) -> None:
+    """See `neurospin.plasticity.kernels.device_aware`; float32, contiguous, on the CPU."""
+    _aware(*[*(t.detach().numpy().reshape(-1) for t in tensors), *(F(x) for x in numbers), *key])
