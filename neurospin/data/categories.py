@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from neurospin.data.digits import Images
-from neurospin.tasks.categories import Trials, five_four, gaussian_categories, shj
+from neurospin.tasks.categories import SHJ, Trials, five_four, gaussian_categories, shj
 from neurospin.tasks.randman import randman
 
 CURVES = np.linspace(-4, 4, 9)  # where tuning curves stand, in standard deviations of a category
@@ -55,3 +58,12 @@ def _binary(trials: Trials) -> Images:
 
 def _tensors(x: np.ndarray, y: np.ndarray) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(x.astype(np.float32)), torch.from_numpy(y.astype(np.int64))
+
+
+SETS: dict[str, Callable[[int], Images]] = {
+    "randman": random_manifolds,
+    **{f"shj_{kind}": partial(shj_type, kind) for kind in SHJ},
+    "five_four": five_four_items,
+    "rule": partial(gaussian, "rule"),
+    "integration": partial(gaussian, "integration"),
+}

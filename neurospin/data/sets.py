@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from neurospin.data.categories import five_four_items, gaussian, random_manifolds, shj_type
 from neurospin.data.digits import Images, digits
 from neurospin.data.images import fashion_mnist, kmnist, mnist
 from neurospin.data.nmnist import nmnist
 from neurospin.errors import unknown_name
-from neurospin.tasks.categories import SHJ
+
+TYPES = tuple(f"shj_{kind}" for kind in ("I", "II", "III", "IV", "V", "VI"))
+
+
+def _made(name: str, seed: int) -> Images:
+    """A data set that is made of a task; tasks are imported when one is asked for, since streams of tasks need data."""
+    from neurospin.data import categories
+
+    return categories.SETS[name](seed)
+
 
 SETS: dict[str, Callable[[int], Images]] = {
     "digits": digits,
@@ -18,11 +26,7 @@ SETS: dict[str, Callable[[int], Images]] = {
     "fashion_mnist": fashion_mnist,
     "kmnist": kmnist,
     "nmnist": nmnist,
-    "randman": random_manifolds,
-    **{f"shj_{kind}": partial(shj_type, kind) for kind in SHJ},
-    "five_four": five_four_items,
-    "rule": partial(gaussian, "rule"),
-    "integration": partial(gaussian, "integration"),
+    **{name: partial(_made, name) for name in ("randman", *TYPES, "five_four", "rule", "integration")},
 }
 SOURCES = {
     "digits": "Alpaydin & Kaynak, UCI Machine Learning Repository, 1998, doi:10.24432/C50P49",
@@ -31,9 +35,7 @@ SOURCES = {
     "kmnist": "Clanuwat et al., arXiv:1812.01718",
     "nmnist": "Orchard et al., Frontiers in Neuroscience 9:437, 2015, doi:10.3389/fnins.2015.00437",
     "randman": "Zenke & Vogels, Neural Computation 33:899, 2021, doi:10.1162/neco_a_01367",
-    **dict.fromkeys(
-        (f"shj_{kind}" for kind in SHJ), "Nosofsky et al., Memory & Cognition 22, 1994, doi:10.3758/BF03200862"
-    ),
+    **dict.fromkeys(TYPES, "Nosofsky et al., Memory & Cognition 22, 1994, doi:10.3758/BF03200862"),
     "five_four": "Medin & Schaffer, Psychological Review 85, 1978, doi:10.1037/0033-295X.85.3.207",
     **dict.fromkeys(
         ("rule", "integration"), "Ashby & Gott, J. Exp. Psychol. LMC 14, 1988, doi:10.1037/0278-7393.14.1.33"

@@ -5,8 +5,8 @@ from neurospin.tasks.categories import Trials as Trials
 from neurospin.tasks.categories import five_four as five_four
 from neurospin.tasks.categories import gaussian_categories as gaussian_categories
 from neurospin.tasks.categories import shj as shj
-from neurospin.tasks.multitask import Episodes as Episodes
 from neurospin.tasks.multitask import MULTITASK as MULTITASK
+from neurospin.tasks.multitask import Episodes as Episodes
 from neurospin.tasks.multitask import multitask as multitask
 from neurospin.tasks.pictures import Transfer as Transfer
 from neurospin.tasks.pictures import gratings as gratings
