@@ -55,7 +55,8 @@ LOIHI = Table(
 )
 """Synaptic operation 23.6 pJ (their minimum) and 3.5 ns; neuron update 52 pJ and 5.3 ns when inactive, 81 pJ and 8.4 ns
 when active; spike within its tile 1.7 pJ, hops to other tiles not counted; barrier of a step 113 ns for one tile to
-465 ns for 32. For Loihi 2 no energies of single operations are published that we know of."""
+465 ns for 32: table 2 of the paper, from simulations of the circuit. SANA-FE 2.2.9 takes 35.5 pJ for a dense synapse
+(target `sanafe`). For Loihi 2 no energies of single operations were found (November 2026)."""
 
 DIGITAL = Table(
     "45 nm digital, arithmetic and weight reads",

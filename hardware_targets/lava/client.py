@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
 import tempfile
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,13 +18,14 @@ from typing import Any
 import nir
 import numpy as np
 
-from hardware_targets.lava.setup import default_folder, interpreter
+from hardware_targets.environment import default_folder, interpreter
 from hardware_targets.loihi import limits
 from hardware_targets.loihi.compiler import CAUSES
 from hardware_targets.loihi.emulator import Emulation
 from hardware_targets.loihi.program import Program, save
 from hardware_targets.loihi.quantise import NEAREST, Scheme
 from hardware_targets.loihi.target import Loihi, execute, settled
+from hardware_targets.process import work
 from neurospin.errors import TargetError
 from neurospin.target import Problem, Report
 
@@ -51,7 +49,7 @@ def find_python() -> tuple[str, str]:
         there = os.access(named, os.X_OK) and Path(named).is_file()
         return (named, "") if there else ("", f"{PYTHON} is {named}, which is no program")
     project = Path(__file__).resolve().parents[2]
-    for folder in (Path.cwd() / ".lava", project / ".lava", default_folder()):
+    for folder in (Path.cwd() / ".lava", project / ".lava", default_folder("lava")):
         python = interpreter(folder)
         if python.is_file():
             return str(python), ""
@@ -157,34 +155,11 @@ class Lava:
             for i, job in enumerate(jobs):
                 _write(folder / str(i), job)
             (folder / "jobs.json").write_text(json.dumps([str(i) for i in range(len(jobs))]), encoding="utf-8")
-            self._start(python, folder, sockets)
+            command = [python, "-I", str(WORKER), str(folder), "--memory", str(self.memory)]
+            # one thread each: Lava starts a process for every population and every projection
+            threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TMPDIR": sockets}
+            work("lava", command, folder, timeout=self.timeout, environment={**os.environ, **threads}, remedy=REMEDY)
             return [_read(folder / str(i) / "output.npz", job) for i, job in enumerate(jobs)]
-
-    def _start(self, python: str, folder: Path, sockets: str) -> None:
-        """Run the worker to its end and raise what it reports."""
-        command = [python, "-I", str(WORKER), str(folder), "--memory", str(self.memory)]
-        # one thread each: Lava starts a process for every population and every projection
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TMPDIR": sockets}
-        log = folder / "log.txt"
-        with log.open("wb") as file:
-            try:
-                process = subprocess.Popen(
-                    command, cwd=folder, env=environment, stdin=subprocess.DEVNULL,
-                    stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
-                )  # fmt: skip
-            except OSError as error:
-                raise TargetError("lava", "an interpreter that starts", f"{python}: {error}", REMEDY) from error
-            try:
-                process.wait(self.timeout)
-            except subprocess.TimeoutExpired:
-                got = f"none after {self.timeout:g} s"
-                raise TargetError("lava", "an answer of the worker", got, "give fewer samples or steps") from None
-            finally:
-                _end(process)
-        report = _report(folder / "report.json")
-        if not report.get("ok"):
-            error = report.get("error") or _last_line(log) or f"exit code {process.returncode}"
-            raise TargetError("lava", "a run without errors", error, "give fewer samples, or check with target loihi")
 
 
 def _short_folder() -> str:
@@ -235,32 +210,6 @@ def _operations(job: Job, spikes: dict[str, np.ndarray]) -> dict[str, float]:
         "neuron_updates": float(updates),
         "recorded_spikes": float(sum(int(s.sum()) for s in spikes.values())),
     }
-
-
-def _report(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
-    return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End whatever is left of the worker's own session; politely first, so that shared memory is given back."""
-    for kind in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, kind)
-        except (ProcessLookupError, PermissionError):
-            break
-        patience = time.monotonic() + 2.0
-        while time.monotonic() < patience and process.poll() is None:
-            time.sleep(0.02)
-    process.wait()
 
 
 target = Lava()
