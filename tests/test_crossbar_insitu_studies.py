@@ -5,7 +5,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import scipy.stats
 
 import neurospin as ns
 
@@ -72,8 +74,19 @@ def test_shares_and_intervals_of_the_tables_by_hand():
     ]
     ionic = table.by_seed(given, learner="magneto-ionic")
     assert ionic == {0: 66.0, 1: 70.0}
-    assert table.share(given, "s", ionic) == "90 %"
+    assert table.share(given, "s", ionic) == "90 % (90 to 90)"
     assert table.share(given, "s", {0: 66.0}) == "90 %"
     # two seeds: t(0.975, 1) = 12.706, standard error 2
     assert table.told(ionic.values()) == "68.0 ± 25.4"
     assert table.difference(ionic, table.by_seed(given, learner="plain junction")) == "+36.0 (+36.0 to +36.0)"
+
+
+def test_the_interval_of_a_share_holds_the_ratios_whose_difference_may_be_none():
+    table = loaded("table")
+    rng = np.random.default_rng(0)
+    y = 10 + rng.normal(size=5)
+    x = 0.9 * y + rng.normal(size=5)
+    low, high = (float(part) / 100 for part in table.between(x, y).split(" to "))
+    for r, inside in ((low + 0.006, True), (high - 0.006, True), (low - 0.006, False), (high + 0.006, False)):
+        assert (scipy.stats.ttest_1samp(x - r * y, 0).pvalue > 0.05) == inside
+    assert table.between(y - y.mean() + 1, y - y.mean() + 0.01) == "any"

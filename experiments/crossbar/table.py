@@ -1,7 +1,7 @@
 """Tables and figures of the studies: `python experiments/crossbar/table.py` writes results/tables.md and figures/*.png.
 
 Intervals are Student's t at 95 % over seeds, paired where two learners are compared. The share of the advantage is
-`(magneto-ionic − plain) / (software − plain)` of the means.
+`(magneto-ionic − plain) / (software − plain)` of the means, with Fieller's interval of such a ratio.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from scipy.stats import t as student
 
 import neurospin as ns
 from hardware_targets.crossbar.insitu import years
@@ -58,13 +59,25 @@ def difference(a: dict[int, float], b: dict[int, float]) -> str:
 
 
 def share(rows: list[Row], scale: str, ionic: dict[int, float]) -> str:
-    """Share of the software rule's advantage over the plain junction, over seeds that all have."""
+    """Share of the software rule's advantage over the plain junction, over seeds that all have, with its interval."""
     soft, plain = (by_seed(rows, scale=scale, learner=name) for name in (SOFT, PLAIN))
     seeds = sorted(soft.keys() & plain.keys() & ionic.keys())
     if not seeds:
         return "–"
-    gain = sum(ionic[s] - plain[s] for s in seeds) / sum(soft[s] - plain[s] for s in seeds)
-    return f"{100 * gain:.0f} %"
+    x, y = (np.array([one[s] - plain[s] for s in seeds]) for one in (ionic, soft))
+    found = f"{100 * x.sum() / y.sum():.0f} %"
+    return found if len(seeds) < 2 else f"{found} ({between(x, y)})"
+
+
+def between(x: np.ndarray, y: np.ndarray) -> str:
+    """Per cent of the 95 % interval of the ratio of two paired means: the r for which `x − r y` may have the mean 0 (Fieller)."""
+    t2 = float(student.ppf(0.975, len(x) - 1)) ** 2 / len(x)
+    (xx, xy), (_, yy) = np.cov(x, y)
+    a, b, c = y.mean() ** 2 - t2 * yy, x.mean() * y.mean() - t2 * xy, x.mean() ** 2 - t2 * xx
+    if a <= 0:  # y itself may be 0
+        return "any"
+    root = np.sqrt(max(0.0, b * b - a * c))
+    return f"{100 * (b - root) / a:.0f} to {100 * (b + root) / a:.0f}"
 
 
 def main_table() -> list[str]:
