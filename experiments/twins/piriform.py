@@ -75,6 +75,19 @@ def pooled(differences, resamples=2000):
     return sums.sum() / counts.sum(), low, high
 
 
+def memory(path, bin=50, lags=(0, 1, 2, 5, 10, 20)):
+    """How far back each core looks: norm of the gradient of what it gives in one bin by its input some bins before."""
+    split = tiers(recording(path), FOLDS[0])
+    settings = {"gain": 1.5, "weight_decay": 1.0}
+    print(f"| bins before | {' | '.join(map(str, lags))} |\n{'|---' * (1 + len(lags))}|")
+    for neuron in ("rate", "lif"):
+        model = fitted(neuron, split, settings, seed=0).model
+        given = model.inputs(torch.as_tensor(split.stimuli)).requires_grad_()
+        (gradient,) = torch.autograd.grad(model.core(given).output[bin].sum(), given)
+        norms = [float(gradient[bin - lag].norm()) for lag in lags]
+        print(f"| {neuron} | " + " | ".join(f"{norm / norms[0]:.2g}" for norm in norms) + " |")
+
+
 def main(path, seeds):
     data = recording(path)
     settings = {neuron: search(neuron, data) for neuron in ("rate", "lif")}
@@ -106,5 +119,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--memory", action="store_true", help="how far back each core looks")
     arguments = parser.parse_args()
-    main(arguments.file, arguments.seeds)
+    memory(arguments.file) if arguments.memory else main(arguments.file, arguments.seeds)
