@@ -37,7 +37,7 @@ RULES: dict[str, tuple[Wanted, tuple[float, ...]]] = {
         damped(lambda h, evidence, m: np.where(h * evidence < 0, 1 / np.cosh(m * h) ** 2, 1.0)),
         (0.5, 1.0, 2.0, 4.0),
     ),
-    "chance exp(−m|w|)": (damped(lambda h, evidence, m: np.exp(-m * abs(h))), (0.5, 1.0, 2.0, 4.0)),
+    "chance exp(−m·abs(w))": (damped(lambda h, evidence, m: np.exp(-m * abs(h))), (0.5, 1.0, 2.0, 4.0)),
     "no metaplasticity": (damped(lambda h, evidence, m: np.ones_like(h)), (0.0,)),
 }
 SCALES = (0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
@@ -131,6 +131,5 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", type=int, default=5)
     result = measure(parser.parse_args().seeds)
     (HERE / "track.json").write_text(json.dumps(result, indent=2) + "\n")
-    (HERE / "track.md").write_text(table(result))
     figure(result, HERE / "track.svg")
     print(table(result))
