@@ -64,7 +64,7 @@ $(READY): pyproject.toml constraints.txt
 	@! $(BIN)/python -m pip list 2>/dev/null | grep -iE '^(nvidia|triton)' || \
 	  echo "note: this is the CUDA build of torch; for the CPU build: make clean, then give TORCH_INDEX (see Makefile)"
 	$(PIP) hatchling editables
-	$(PIP) --no-build-isolation --editable '.[dev,frontends,nwb,xarray,sweeps,results,tensorboard]'
+	$(PIP) --no-build-isolation --editable '.[dev,frontends,nwb,xarray,sweeps,postgresql,results,tensorboard]'
 	$(PIP) --no-deps norse
 	touch $(READY)
 

@@ -64,3 +64,8 @@ html_theme_options = {
 copybutton_exclude = ".linenos, .output"
 # tables that experiments write have many first headings, and are linked instead of listed at the side
 suppress_warnings = ["myst.header", "toc.not_included"]
+
+# of make links; a slow server is told apart from an address that is gone
+linkcheck_timeout = 20
+linkcheck_retries = 2
+linkcheck_report_timeouts_as_broken = False

@@ -32,6 +32,7 @@ def start(folder):
 
 
 def content(folder):
+    """What a run folder holds, but for the seconds that things took, the lock, and the report."""
     found = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in (".lock", "report.html")):
         name = str(path.relative_to(folder))
@@ -43,7 +44,8 @@ def content(folder):
     return found
 
 
-def lines(folder):
+def epochs(folder):
+    """How many a run has told of."""
     place = folder / "metrics.jsonl"
     return len(place.read_text().splitlines()) if place.is_file() else 0
 
@@ -58,11 +60,9 @@ def where(folder):
         return "before its configuration"
     if (folder / "results.json").is_file():
         return "in the report"
-    rows = (folder / "metrics.jsonl").read_text().splitlines() if (folder / "metrics.jsonl").is_file() else []
-    writing = (
-        " while writing " + ", ".join(p.name for p in folder.rglob(".tmp-*")) if any(folder.rglob(".tmp-*")) else ""
-    )
-    return f"after {len(rows)} of {EPOCHS} epochs{writing}"
+    torn = ", ".join(p.name for p in folder.rglob(".tmp-*"))
+    writing = f" while writing {torn}" if torn else ""
+    return f"after {epochs(folder)} of {EPOCHS} epochs{writing}"
 
 
 def main():
@@ -82,7 +82,7 @@ def main():
             child = start(folder)
             # a random stretch of training, then a random fraction of a second: the machine's load does not matter
             rows, pause = chance.randrange(EPOCHS + 1), chance.uniform(0, 1)
-            while child.poll() is None and lines(folder) < rows:
+            while child.poll() is None and epochs(folder) < rows:
                 time.sleep(0.005)
             time.sleep(pause)
             child.kill()

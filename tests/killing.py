@@ -1,6 +1,5 @@
 """Runs in processes of their own that are killed: at a write, within a write, or at any time."""
 
-import json
 import multiprocessing
 import os
 import resource
@@ -23,7 +22,7 @@ TINY = {
     "samples": 12,
 }
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["tests.killing", "neurospin.report.html", "sklearn.datasets", "torch._dynamo"])
+processes.set_forkserver_preload(["tests.killing", "neurospin.report.html", "torch._dynamo"])
 
 
 def start(folder, die_at=0, largest=0, full=False, report=False, every=0.0):
@@ -66,24 +65,3 @@ def _child(folder, die_at, largest, full, report, every):
         os.write(2, f"{type(error).__name__}: {error}\n".encode())
         os._exit(1)
     Path(f"{folder}.writes").write_text(str(seen))
-
-
-def content(folder):
-    """What a run folder holds, but for the seconds that things took, the lock, and the report."""
-    found = {}
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in (".lock", "report.html")):
-        name = str(path.relative_to(folder))
-        if name == "metrics.jsonl":
-            rows = [_without_seconds(json.loads(line)) for line in path.read_text().splitlines()]
-            found[name] = sorted(rows, key=lambda row: (row["learner"], row["task"], row["epoch"]))
-        elif path.suffix == ".json":
-            found[name] = _without_seconds(json.loads(path.read_text()))
-        else:
-            found[name] = path.read_bytes()
-    return found
-
-
-def _without_seconds(value):
-    if isinstance(value, dict):
-        return {key: _without_seconds(v) for key, v in value.items() if key != "seconds"}
-    return value

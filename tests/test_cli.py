@@ -113,7 +113,7 @@ def test_wrong_input_is_told_in_one_line_and_nothing_is_written(place, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_experiment_with_a_fault_is_told_in_one_line(tmp_path):
+def test_an_experiment_with_a_fault_is_told_in_one_line(tmp_path, monkeypatch):
     (tmp_path / "e.yaml").write_text("name: x\nmain: a\nlearners: {a: {title: A}}\ntrainig: {}\n")
     refused(call("run", tmp_path / "e.yaml", cwd=tmp_path), "trainig", "did you mean 'training'")
     refused(call("run", tmp_path / "none.yaml", cwd=tmp_path), "none.yaml: expected an existing file")
@@ -123,6 +123,12 @@ def test_an_experiment_with_a_fault_is_told_in_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "e.yaml").write_text("name: x\nmain: a\nlearners: {a: {title: A}}\n")
     refused(call("run", tmp_path / "e.yaml", "-o", tmp_path / "file" / "run"), "a folder that can be made")
+    (tmp_path / "s.yaml").write_text("name: s\nexperiment: e.yaml\n")
+    refused(call("run", tmp_path / "s.yaml"), "expected an experiment file, got a sweep file", "neurospin sweep")
+    refused(call("sweep", tmp_path / "e.yaml"), "expected a sweep file, got an experiment file", "neurospin run")
+    monkeypatch.setenv("NEUROSPIN_DATA", str(tmp_path / "none"))
+    told = call("run", tmp_path / "e.yaml", "--set", "stream.dataset=mnist", "-o", tmp_path / "m", cwd=tmp_path)
+    refused(told, "mnist", "NEUROSPIN_DATA")
     usage = call("run")
     assert usage.returncode == 2 and "Missing argument" in usage.stderr
 
@@ -194,6 +200,7 @@ def test_run_folders_can_be_exported_compared_cited_and_reported(place, tmp_path
     refused(call("report", tmp_path), "a finished run")
     refused(call("cite", tmp_path / "none"), "a finished run")
     refused(call("resume", tmp_path / "none"), "expected an existing folder")
+    refused(call("resume", tmp_path), "a run folder (config.yaml)")
 
 
 def test_targets_and_doctor_tell_what_is_here():

@@ -6,9 +6,10 @@ import time
 
 import pytest
 
+from experiments.kill_and_resume import content
 from neurospin.runs import config, experiment
 from neurospin.runs.train import Silent
-from tests.killing import TINY, content, finish, start
+from tests.killing import TINY, finish, start
 
 pytestmark = pytest.mark.xdist_group("kill")
 

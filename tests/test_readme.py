@@ -1,6 +1,7 @@
 """Every code block of the README and of the docs runs, as it stands there."""
 
 import re
+import resource
 import sys
 from pathlib import Path
 
@@ -22,7 +23,12 @@ PAGES = [
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_every_block_runs(page, tmp_path):
+    """A tutorial takes less than a minute of one core."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     run(page.read_text(), tmp_path)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert page.parent.name != "tutorials" or seconds < 60, seconds
 
 
 def test_the_test_sees_a_block_that_fails(tmp_path):

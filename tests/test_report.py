@@ -5,11 +5,13 @@ import re
 import shutil
 import subprocess
 from html import unescape
+from xml.etree import ElementTree
 
 import pytest
 
 import neurospin as ns
-from neurospin.report.html import write_report
+from experiments.report_opening import Browser
+from neurospin.report.html import _embedded, write_report
 from neurospin.runs import config, experiment
 from tests.test_runs import SMALL, Quiet
 
@@ -25,7 +27,9 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report") / "run"
     titles = {"a": {"title": "<script>alert(1)</script> & A", "m": 20.0}, "b": {"title": "B", "m": 0.0}}
     experiment.run(
-        config.parse({**SMALL, "learners": titles, "targets": ["reference", "loihi"]}, "test"), folder, Quiet()
+        config.parse({**SMALL, "learners": titles, "targets": ["reference", "loihi", "crossbar"]}, "test"),
+        folder,
+        Quiet(),
     )
     return folder
 
@@ -78,6 +82,18 @@ def test_a_report_without_arrays_says_so(run, tmp_path):
         write_report(tmp_path / "copy")
 
 
+def test_a_target_has_a_raster_of_its_own_where_it_differs(run, tmp_path):
+    """Where every spike is equal it would be the same picture again."""
+    shutil.copytree(run, tmp_path / "copy")
+    place = tmp_path / "copy" / "results.json"
+    results = json.loads(place.read_text())
+    for name, exact in (("reference", True), ("loihi", False)):
+        results["targets"][name]["certificate"]["exact"] = exact
+    place.write_text(json.dumps(results))
+    html = write_report(tmp_path / "copy").read_text()
+    assert 'data-name="raster-loihi"' in html and 'data-name="raster-reference"' not in html
+
+
 PROBE = """<script>
 "use strict";
 const column = n => [...document.querySelectorAll("#learners tbody tr")].map(r => r.cells[n].innerText);
@@ -125,11 +141,42 @@ def test_a_browser_shows_sorts_and_zooms(run, tmp_path):
     assert found["near"][2] == pytest.approx(found["whole"][2] / 2.718281828, rel=1e-3)
     assert found["still"] < 1e-3 * found["whole"][2]  # what is under the pointer stays there
     wanted = {"matrix-a", "forgetting", "losses", "synapses-a-dense1", "agreement", "graph", "certificate-loihi",
-              "raster", "raster-loihi", "traces", "output"}  # fmt: skip
+              "raster", "traces", "output"}  # fmt: skip
     assert wanted <= set(found["names"]) and not found["empty"]
     assert found["wide"] and all(found["links"]) and len(found["links"]) > 5
     assert len(set(found["ids"])) == len(found["ids"])  # figures do not share clips and markers
     assert not [line for line in done.stderr.splitlines() if "CONSOLE" in line and "page.html" in line]
+
+
+@pytest.mark.browser
+def test_a_phone_shows_the_page_without_scrolling_sideways(run, tmp_path):
+    if CHROMIUM is None:
+        pytest.skip("no Chromium: apt-get install chromium")
+    with Browser(tmp_path / "profile") as browser:
+        _, session = browser.open((run / "report.html").as_uri(), width=390, height=800)
+        assert browser.evaluate(session, "document.documentElement.scrollWidth") == 390
+        assert browser.evaluate(session, "[...document.querySelectorAll('figure')].every(f => f.offsetWidth <= 390)")
+
+
+def test_a_figure_in_the_page_is_drawn_as_it_is_in_its_file(run):
+    """Less text, the same picture: every path, mark, word and image of the file, to a hundredth of a point."""
+    for place in (run / "figures").glob("*.svg"):
+        whole = place.read_text()
+        slim = _embedded(whole, place.stem)
+        assert len(slim) < 0.9 * len(whole) or place.stem == "graph"  # not made by matplotlib
+        drawn = [[e for e in ElementTree.fromstring(text).iter() if shape(e)] for text in (whole, slim)]
+        assert [shape(e) for e in drawn[0]] == [shape(e) for e in drawn[1]]
+        for one, other in zip(*drawn, strict=True):
+            for key in ("d", "x", "y", "transform"):
+                numbers = [[float(n) for n in re.findall(r"-?\d+\.?\d*", e.get(key, ""))] for e in (one, other)]
+                assert numbers[0] == pytest.approx(numbers[1], abs=0.0101), (place.name, key)
+            assert (one.text or "").strip() == (other.text or "").strip()
+
+
+def shape(element):
+    """The kind of an element that is drawn, and its style."""
+    kind = element.tag.rpartition("}")[2]
+    return (kind, element.get("style")) if kind in ("path", "use", "text", "image", "line", "rect") else None
 
 
 @pytest.mark.browser

@@ -1,7 +1,11 @@
 """Figures by their data: what an artist holds is what was given; every axis says what it shows."""
 
+import re
+
 import numpy as np
 import pytest
+from matplotlib.image import imread
+from scipy.ndimage import label
 from scipy.spatial.distance import squareform
 
 import neurospin as ns
@@ -23,15 +27,30 @@ def test_the_raster_shows_every_spike_at_its_time():
     spikes = np.zeros((5, 3))
     spikes[1, 2] = spikes[4, 0] = 1
     _, ax = plots.raster({"input": spikes}, 2e-3)
-    assert sorted(map(tuple, ax.collections[0].get_offsets().tolist())) == [(4.0, 2.0), (10.0, 0.0)]
+    assert sorted(map(tuple, dots(ax.patches[0]))) == [(4.0, 2.0), (10.0, 0.0)]
     assert ax.get_xlabel() == "time (ms)"
+
+
+def test_every_spike_is_seen_in_pixels_and_in_vectors(tmp_path):
+    spikes = np.random.default_rng(0).random((50, 30)) < 0.1
+    figure, _ = plots.raster({"input": spikes}, 1e-3)
+    plots.save(figure, tmp_path / "r.png")
+    blue = np.abs(imread(tmp_path / "r.png")[..., :3] - np.array([0, 0x72 / 255, 0xB2 / 255])).max(-1) < 0.05
+    assert label(blue)[1] > 0.8 * spikes.sum()  # neighbours touch
+    (path,) = re.findall(r'd="([^"]*)" [^>]*stroke: #0072b2', plots.svg(figure))
+    assert path.count("M") == spikes.sum() and "stroke-linecap: square" in plots.svg(figure)
+
+
+def dots(patch):
+    """Where the spikes of one path are."""
+    return patch.get_path().vertices[::2].tolist()
 
 
 def test_a_raster_tells_what_only_one_side_has():
     here, there = np.zeros((4, 2)), np.zeros((4, 2))
     here[0, 0] = here[2, 1] = there[2, 1] = there[3, 0] = 1
     _, ax = plots.raster({"input": here, "lif1": here}, 1e-3, against={"lif1": there}, names=("network", "loihi"))
-    alone, ours, theirs, both = (marks.get_offsets().tolist() for marks in ax.collections[:4])
+    alone, ours, theirs, both = map(dots, ax.patches)
     assert len(alone) == 2 and [ours, theirs, both] == [[[1, 6]], [[4, 6]], [[3, 7]]]
     told = [t.get_text() for t in ax.get_legend().get_texts()]
     assert told == ["only network: 1", "only loihi: 1", "both: 1"]
@@ -41,6 +60,8 @@ def test_forgetting_curves_are_means_over_tasks_seen():
     matrix = np.array([[0.9, 0.1], [0.4, 0.8]])
     _, ax = plots.forgetting_curves({"a": np.stack([matrix, matrix + 0.1])})
     np.testing.assert_allclose(ax.lines[0].get_ydata(), [95, 65])
+    band = ax.collections[0].get_paths()[0].vertices[:, 1]  # ± t (12.7062 for two seeds) · 10 / √2 / √2
+    assert band.max() == pytest.approx(95 + 63.531, abs=1e-3) and band.min() == pytest.approx(65 - 63.531, abs=1e-3)
 
 
 def test_hidden_values_are_densities():

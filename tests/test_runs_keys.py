@@ -52,6 +52,26 @@ def test_the_schema_names_every_key_bound_rule_and_setting():
         assert set(about["properties"]) == set(part.model_fields)
 
 
+def test_the_schema_of_sweeps_knows_the_keys_of_experiments(tmp_path):
+    """Files that load fit it; those with a misspelt key, or a value out of bounds, do not."""
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json.loads(call("sweep", "--schema").stdout)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    judge = jsonschema.Draft202012Validator(schema)
+    good = {
+        "name": "s", "experiment": "e.yaml", "seeds": [0, 1], "set": {"training.epochs": 2, "network": {"hidden": [8]}},
+        "grid": {"training.lr": [1e-3, 1e-2], "learners.a.m": [0, 25], "stream.kind": ["split"]},
+    }  # fmt: skip
+    search = {"trials": 3, "space": {"training.lr": {"low": 1e-3, "high": 0.1, "log": True}}}
+    assert judge.is_valid(good) and judge.is_valid({"name": "s", "experiment": "e.yaml", "search": search})
+    for part, value in (
+        ("grid", {"trainig.lr": [1]}), ("grid", {"training.lr": 0.1}), ("grid", {"training.lr": [-1]}),
+        ("grid", {"stream.kind": ["spilt"]}), ("set", {"training.epochs": 0}), ("slurm", {"partion": "x"}),
+        ("search", {**search, "space": {"lr": {"choices": [1]}}}), ("seeds", []), ("name", "../x"),
+    ):  # fmt: skip
+        assert not judge.is_valid({**good, part: value}), (part, value)
+
+
 @pytest.mark.parametrize(
     ("change", "fix"),
     [

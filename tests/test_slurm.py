@@ -1,6 +1,7 @@
 """A sweep on a real SLURM: one job is killed, one is told that its time is out; all cells are done after."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -72,6 +73,24 @@ def test_all_cells_are_done_after_a_killed_and_a_requeued_job(cluster, tmp_path)
     again = subprocess.run(words, text=True, timeout=120, **command)
     assert "0 cells done, 3 were done before" in again.stdout
     assert len((folder / "slurm/jobs.jsonl").read_text().splitlines()) == 4
+
+
+def test_a_cluster_that_refuses_is_told_in_one_line(tmp_path):
+    """sbatch is there, and there is no cluster behind it."""
+    (tmp_path / "bin").mkdir()
+    sbatch = tmp_path / "bin" / "sbatch"
+    sbatch.write_text("#!/bin/sh\necho 'sbatch: error: Invalid partition name' >&2\nexit 1\n")
+    sbatch.chmod(0o755)
+    for name in ("srun", "squeue"):
+        (tmp_path / "bin" / name).write_text("#!/bin/sh\nexit 0\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    (tmp_path / "e.yaml").write_text(yaml.safe_dump(BASE))
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump({"name": "s", "experiment": "e.yaml"}))
+    environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    words = [sys.executable, "-m", "neurospin", "sweep", "s.yaml", "--on", "slurm"]
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    (told,) = [line for line in done.stderr.splitlines() if line.startswith("neurospin: ")]
+    assert done.returncode == 1 and "Invalid partition name" in told and "Traceback" not in done.stderr
 
 
 def jobs_of(folder):

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 import threading
 import time
 from collections import Counter
@@ -235,13 +236,14 @@ def test_a_faulty_sweep_is_told_in_one_line_before_anything_runs(tmp_path, chang
     assert "\n" not in str(caught.value)
 
 
-def test_a_storage_that_cannot_be_opened_is_told(tmp_path):
+def test_a_storage_that_cannot_be_opened_is_told(tmp_path, monkeypatch):
     pytest.importorskip("optuna")
     from neurospin.runs.search import Search
 
+    monkeypatch.setitem(sys.modules, "psycopg", None)  # as if it were not installed
     for storage, told in (
         ("nonsense", "a database that can be opened"),
-        ("postgresql://u@h/d", "pip install psycopg"),
+        ("postgresql://u@h/d", r"pip install 'neurospin\[postgresql\]'"),
     ):
         plan = plan_of(tmp_path, grid={}, search={**SEARCH, "storage": storage})
         with pytest.raises(ns.NeurospinError, match=told) as caught:

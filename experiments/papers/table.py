@@ -18,7 +18,7 @@ from experiments.continual.run import cpu_seconds
 from neurospin.continual.comparison import half_interval
 from neurospin.files import write_text
 from neurospin.plasticity import RULES
-from neurospin.runs.results import read_results
+from neurospin.report.results import read_results
 
 HERE = Path(__file__).parent
 KEYS = (

@@ -39,14 +39,18 @@ def run(
 
 def resume(folder: Run, keep_every: KeepEvery = 60.0, tensorboard: Events = False) -> None:
     """Go on with a run that was stopped, as if it had not been."""
+    from neurospin.errors import ConfigError
     from neurospin.files import existing
     from neurospin.runs.config import load
     from neurospin.runs.study import is_study
 
-    if is_study(existing(folder, "folder")):
-        _study(folder / "config.yaml", folder, None, None)
+    place = existing(folder, "folder") / "config.yaml"
+    if not place.is_file():
+        raise ConfigError(str(folder), "a run folder (config.yaml)", "none", "neurospin run EXPERIMENT.yaml begins one")
+    if is_study(folder):
+        _study(place, folder, None, None)
         return
-    _carry_out(load(existing(folder, "folder") / "config.yaml"), folder, keep_every, tensorboard)
+    _carry_out(load(place), folder, keep_every, tensorboard)
 
 
 def _study(config: Path, output: Path | None, seed: int | None, changes: list[str] | None) -> None:
@@ -95,7 +99,7 @@ def config(
     from neurospin.runs.keys import change
 
     if schema:
-        typer.echo(texts.schema_text())
+        typer.echo(texts.text(texts.schema()))
         return
     if path:
         experiment = load(path, changes or [])
@@ -176,7 +180,7 @@ def report(folder: Run) -> None:
 
 def cite(folder: Run) -> None:
     """Print the sources of exactly what a run used."""
-    from neurospin.runs.results import read_results
+    from neurospin.report.results import read_results
 
     for source in read_results(folder)["citations"]:
         typer.echo(source)

@@ -18,7 +18,7 @@ class Place(StrEnum):
 
 
 def sweep(
-    file: Annotated[Path, typer.Argument(help="A sweep file.", metavar="SWEEP.yaml")],
+    file: Annotated[Path | None, typer.Argument(help="A sweep file.", metavar="SWEEP.yaml")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The sweep folder; default sweeps/NAME.")
     ] = None,
@@ -29,31 +29,31 @@ def sweep(
     ] = 60.0,
     poll: Annotated[float, typer.Option("--poll", min=0.1, help="Seconds between two looks at SLURM's queue.")] = 10.0,
     show: Annotated[bool, typer.Option("--list", help="List the cells and how each stands; run nothing.")] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="The JSON schema of sweep files, for editors.")] = False,
 ) -> None:
     """Run an experiment over a grid or a search, and over seeds; what is done is never done again.
 
     Stop it at any time and call it again. Failed cells are tried again, and listed at the end; then the exit status is 1.
     """
     from neurospin.report.console import SweepConsole, outcome_table
-    from neurospin.runs.sweep import ERROR, Grid, hold, is_done, prepare
+    from neurospin.runs.sweep import Grid, hold, prepare
     from neurospin.runs.sweep import sweep as carry_out
     from neurospin.runs.sweep_file import load_sweep
 
+    if schema:
+        from neurospin.runs.show import sweep_schema, text
+
+        typer.echo(text(sweep_schema()))
+        return
+    if file is None:
+        raise typer.BadParameter("missing", param_hint="'SWEEP.yaml'")
     plan = load_sweep(file)
     folder = output or Path("sweeps") / plan.sweep.name
     if show:
-        for cell in plan.cells():
-            place = folder / "cells" / cell.name
-            state = (
-                "done"
-                if is_done(place)
-                else "failed"
-                if (place / ERROR).is_file()
-                else "begun"
-                if place.is_dir()
-                else "to do"
-            )
-            typer.echo(f"{state:7}{cell.name}")
+        known = folder / "cells"  # of a search, those that were asked for so far
+        begun = sorted(p.name for p in known.iterdir()) if plan.sweep.search and known.is_dir() else []
+        for name in begun if plan.sweep.search else [cell.name for cell in plan.cells()]:
+            typer.echo(f"{_state(known / name):7}{name}")
         return
     cells = [] if plan.sweep.search else plan.cells()  # refused before anything is written
     with hold(folder):
@@ -81,3 +81,13 @@ def sweep(
     typer.echo(f"ask them: neurospin results '{folder}/cells/*' --sql '…'")
     if outcome.failed:
         raise typer.Exit(1)
+
+
+def _state(place: Path) -> str:
+    from neurospin.runs.sweep import ERROR, is_done
+
+    if is_done(place):
+        return "done"
+    if (place / ERROR).is_file():
+        return "failed"
+    return "begun" if place.is_dir() else "to do"

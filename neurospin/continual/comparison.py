@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t as student
 
 from neurospin.errors import InputError
 
@@ -24,6 +23,8 @@ class Paired:
 
 def half_interval(values: Sequence[float] | np.ndarray, confidence: float = 0.95) -> float:
     """Half the confidence interval of the mean of `values (seeds,)` by Student's t; NaN for fewer than two."""
+    from scipy.stats import t as student  # a second of importing, which no run needs
+
     x = np.asarray(values, dtype=np.float64)
     if len(x) < 2:
         return float("nan")
@@ -45,5 +46,7 @@ def paired(first: Sequence[float], second: Sequence[float], confidence: float = 
     differences = a - b
     mean, error = float(differences.mean()), float(differences.std(ddof=1) / np.sqrt(len(a)))
     half = half_interval(differences, confidence)
+    from scipy.stats import t as student
+
     p = float(2 * student.sf(abs(mean) / error, len(a) - 1)) if error else float(mean == 0)
     return Paired(mean, mean - half, mean + half, p, len(a))

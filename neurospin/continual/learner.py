@@ -92,9 +92,15 @@ def logits(
     A network is shown the spikes or currents, and its output's mean over time counts; a perceptron is shown `x`, of
     spikes their mean over time. With `own`, only these samples are decided, on the spikes that they have among all.
     """
+    place = place_of(learner)
     if isinstance(learner, Network):
-        return learner(encode(x, generator)[:, own]).output.mean(0)
-    return learner(still(x[own]))
+        return learner(encode(x, generator)[:, own].to(place)).output.mean(0)
+    return learner(still(x[own]).to(place))
+
+
+def place_of(learner: Learner) -> torch.device:
+    """The device that holds a learner. Draws are made on the processor wherever it is, so that they are the same."""
+    return next(learner.parameters()).device
 
 
 def still(x: Tensor) -> Tensor:
@@ -122,7 +128,7 @@ def accuracy(learner: Learner, task: Task, encode: Code, seed: int, share: Share
     size = len(x) if whole else TESTED
     for part, labels in zip(x.split(size), y.split(size), strict=True):
         own, weight = share.part(len(labels))
-        said = allowed(logits(learner, part, encode, generator, own), task)
+        said = allowed(logits(learner, part, encode, generator, own).cpu(), task)
         if weight:
             points += _points(said, labels[own]).sum()
     total = float(share.total(points))
@@ -241,6 +247,7 @@ def learn(
     refuse_leaks(stream, rule, network, share)
     tasks, scored = len(stream), _Scores(network, stream, encode, seed, share)
     among = _among(stream)
+    among = among if among is None else among.to(place_of(network))
     if tally is None:
         tally = Tally()
     if test == "all" and not tally.untrained:
@@ -318,10 +325,11 @@ def enter(learner: Learner, task: int) -> None:
 
 def _evidence(learner: Learner, x: Tensor, y: Tensor, encode: Code, seed: int) -> Evidence:
     """The samples of a task, as the learner was shown them."""
+    place = place_of(learner)
     if isinstance(learner, Perceptron):
-        return Evidence(learner, still(x), y, seed=seed)
-    shown = encode(x, torch.Generator().manual_seed(seed))
-    return Evidence(learner, shown, y, lambda run: run.output.mean(0), batch_dim=1, seed=seed)
+        return Evidence(learner, still(x).to(place), y.to(place), seed=seed)
+    shown = encode(x, torch.Generator().manual_seed(seed)).to(place)
+    return Evidence(learner, shown, y.to(place), lambda run: run.output.mean(0), batch_dim=1, seed=seed)
 
 
 def _epoch(
@@ -338,7 +346,7 @@ def _epoch(
     after_step: Callable[[Moment, int], None],
 ) -> None:
     """One pass over the training samples, or what is left of it; the moment gathers what it gave."""
-    spiking, real = [], y.is_floating_point()
+    spiking, real, place = [], y.is_floating_point(), place_of(network)
     if isinstance(network, Network):
         spiking = [name for name, block in network.neurons().items() if block.spiking]
     if moment.order is None:
@@ -348,11 +356,11 @@ def _epoch(
         shown, labels = rule.rehearse(x[chosen], y[chosen])
         own, weight = share.part(len(labels))  # every process draws the spikes of all
         code = encode(shown, moment.generator)[:, own] if isinstance(network, Network) else still(shown[own])
-        labels = labels[own]
+        code, labels = code.to(place), labels[own].to(place)
         rule.zero_grad()
         for _ in range(rule.samples):
             with rule.sampling():
-                fired = torch.zeros(())
+                fired = torch.zeros((), device=place)
                 if isinstance(network, Network):
                     run = network(code, record=("spikes",))
                     output = run.output.mean(0)
@@ -367,7 +375,7 @@ def _epoch(
             with torch.no_grad():
                 right = _points(output, labels).float().mean()
                 right = (1 - right / labels.var(0, correction=0).sum() if real else right) * weight
-                means = share.total(torch.stack([loss.detach(), right, fired * weight]))
+                means = share.total(torch.stack([loss.detach(), right, fired * weight]).cpu())
                 moment.totals += means * (len(chosen) / rule.samples)
         rule.step()
         moment.done += len(chosen)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -27,9 +29,8 @@ def digits(seed: int = 0) -> Images:
     Source: E. Alpaydin & C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning
     Repository, 1998, doi:10.24432/C50P49; shipped by scikit-learn.
     """
-    from sklearn.datasets import load_digits
-
-    images, labels = load_digits(return_X_y=True)
+    table = _table()
+    images, labels = table[:, :-1], table[:, -1]
     draw = np.random.default_rng(seed)
     test = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):
@@ -39,3 +40,15 @@ def digits(seed: int = 0) -> Images:
     y = torch.from_numpy(labels.astype(np.int64))
     chosen = torch.from_numpy(test)
     return Images(x[~chosen], y[~chosen], x[chosen], y[chosen])
+
+
+def _table() -> np.ndarray:
+    """Pixels and label of every image. Read from scikit-learn's file: to import it takes longer than to train on it."""
+    package = find_spec("sklearn")
+    place = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz" if package and package.origin else None
+    if place and place.is_file():
+        return np.loadtxt(place, delimiter=",")
+    from sklearn.datasets import load_digits  # another layout
+
+    images, labels = load_digits(return_X_y=True)
+    return np.column_stack([images, labels])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from neurospin.data.digits import Images
-from neurospin.errors import InputError
+from neurospin.errors import InputError, MissingFile
 from neurospin.files import existing
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -20,6 +20,14 @@ FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3
 def home() -> Path:
     """The folder of data sets: `NEUROSPIN_DATA`, or `data` where one is."""
     return Path(os.environ.get("NEUROSPIN_DATA", "data"))
+
+
+def _placed(folder: Path) -> Path:
+    """The folder of a data set, after it is found to be there."""
+    if not folder.is_dir():
+        fix = f"put the files there, or set NEUROSPIN_DATA to the folder that holds {folder.name}/"
+        raise MissingFile(str(folder), "the folder of a data set", "nothing there", fix)
+    return folder
 
 
 def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
@@ -83,7 +91,7 @@ def kmnist(seed: int = 0, folder: str | os.PathLike[str] | None = None) -> Image
 
     Source: Clanuwat et al., arXiv:1812.01718.
     """
-    place = Path(folder) if folder is not None else home() / "kmnist"
+    place = _placed(Path(folder) if folder is not None else home() / "kmnist")
     arrays = []
     for name in ("imgs", "labels"):
         with np.load(existing(place / f"kmnist-test-{name}.npz"), allow_pickle=False) as file:
@@ -100,7 +108,7 @@ def kmnist(seed: int = 0, folder: str | os.PathLike[str] | None = None) -> Image
 def _four(folder: Path) -> Images:
     arrays = []
     for name in FILES:
-        plain = folder / name
+        plain = _placed(folder) / name
         arrays.append(read_idx(plain if plain.is_file() else folder / f"{name}.gz"))
     return Images(*_tensors(arrays[0], arrays[1]), *_tensors(arrays[2], arrays[3]))
 

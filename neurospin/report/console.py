@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, requires, version
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from rich import progress
 from rich.console import Console as Terminal
@@ -26,24 +26,14 @@ PACKAGES = (
 )  # fmt: skip
 
 
-class Console:
-    """Progress bars in a terminal, with what the epoch gave so far; quiet elsewhere. An observer of `neurospin.runs`."""
+class _Bars:
+    """Bars on a terminal, for as long as a block runs; quiet elsewhere."""
 
-    def __init__(self, terminal: Terminal | None = None) -> None:
+    def __init__(self, terminal: Terminal | None, *columns: progress.ProgressColumn) -> None:
         self.terminal = terminal or Terminal(highlight=False)
-        self.bars = progress.Progress(
-            progress.TextColumn("{task.description:24}"),
-            progress.BarColumn(),
-            progress.TaskProgressColumn(),
-            progress.TextColumn("{task.fields[state]}"),
-            _Rate(),
-            progress.TimeRemainingColumn(),
-            console=self.terminal,
-            disable=not self.terminal.is_terminal,
-        )
-        self.task: progress.TaskID | None = None
+        self.bars = progress.Progress(*columns, console=self.terminal, disable=not self.terminal.is_terminal)
 
-    def __enter__(self) -> Console:
+    def __enter__(self) -> Self:
         self.bars.start()
         return self
 
@@ -51,6 +41,22 @@ class Console:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.bars.stop()
+
+    def say(self, text: str) -> None:
+        """A line of text above the bars."""
+        self.terminal.print(text, markup=False)
+
+
+class Console(_Bars):
+    """Progress bars in a terminal, with what the epoch gave so far; quiet elsewhere. An observer of `neurospin.runs`."""
+
+    def __init__(self, terminal: Terminal | None = None) -> None:
+        super().__init__(
+            terminal, progress.TextColumn("{task.description:24}"), progress.BarColumn(),
+            progress.TaskProgressColumn(), progress.TextColumn("{task.fields[state]}"), _Rate(),
+            progress.TimeRemainingColumn(),
+        )  # fmt: skip
+        self.task: progress.TaskID | None = None
 
     def begin(self, learner: str, batches: int, done: int) -> None:
         """A learner begins."""
@@ -68,10 +74,6 @@ class Console:
     def epoch(self, learner: str, epoch: Epoch) -> None:
         """An epoch is done; the bar knows."""
 
-    def say(self, text: str) -> None:
-        """A line of text above the bars."""
-        self.terminal.print(text)
-
     def stage(self, text: str) -> None:
         """What is being done now, on a terminal."""
         if self.terminal.is_terminal:
@@ -87,40 +89,20 @@ class _Rate(progress.ProgressColumn):
         return Text("" if speed is None else f"{speed:.1f} batches/s")
 
 
-class SweepConsole:
+class SweepConsole(_Bars):
     """One bar over the cells of a sweep, in a terminal. A watcher of `neurospin.runs.sweep`."""
 
     def __init__(self, terminal: Terminal | None = None) -> None:
-        self.terminal = terminal or Terminal(highlight=False)
-        self.bars = progress.Progress(
-            progress.TextColumn("cells"),
-            progress.BarColumn(),
-            progress.MofNCompleteColumn(),
-            progress.TextColumn("{task.fields[state]}"),
-            progress.TimeElapsedColumn(),
-            progress.TimeRemainingColumn(),
-            console=self.terminal,
-            disable=not self.terminal.is_terminal,
-        )
+        super().__init__(
+            terminal, progress.TextColumn("cells"), progress.BarColumn(), progress.MofNCompleteColumn(),
+            progress.TextColumn("{task.fields[state]}"), progress.TimeElapsedColumn(), progress.TimeRemainingColumn(),
+        )  # fmt: skip
         self.task = self.bars.add_task("cells", total=None, state="")
-
-    def __enter__(self) -> SweepConsole:
-        self.bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.bars.stop()
 
     def cells(self, done: int, failed: int, running: int, total: int) -> None:
         """How far the sweep is."""
         state = f"{running} running" + (f", {failed} failed" if failed else "")
         self.bars.update(self.task, total=total, completed=done + failed, state=state)
-
-    def say(self, text: str) -> None:
-        """A line of text above the bar."""
-        self.terminal.print(text, markup=False)
 
 
 def outcome_table(failed: Mapping[str, str]) -> None:

@@ -14,12 +14,12 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from neurospin.certificate import Certificate
-from neurospin.errors import ConfigError
 from neurospin.files import existing, write_text
 from neurospin.graph.file import read
 from neurospin.report import plots
 from neurospin.report.draw import draw
 from neurospin.report.numbers import numbers
+from neurospin.report.results import read_results
 
 MANY = 12  # tasks whose hidden values are told apart by shades
 
@@ -35,7 +35,7 @@ def write_report(run: Path) -> Path:
         ConfigError: the folder holds no finished run.
     """
     folder = existing(run, "folder")
-    results = _results(folder)
+    results = read_results(folder)
     config_text = (folder / "config.yaml").read_text(encoding="utf-8") if (folder / "config.yaml").is_file() else ""
     config = yaml.safe_load(config_text) or {}
     dt = float(config.get("network", {}).get("dt", 1e-3))
@@ -68,11 +68,35 @@ def write_report(run: Path) -> Path:
 
 
 def _embedded(figure: str, name: str) -> str:
-    """A figure for a page with others: only names that it uses itself, and those its own."""
+    """A figure for a page with others: only names that it uses itself, and those its own; and no more than is drawn."""
     used = set(re.findall(r"(?:url\(#|href=\"#)([^\")]+)", figure))
     figure = re.sub(r' id="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", figure)
     figure = re.sub(r"(url\(#|href=\"#)([^\")]+)", lambda m: f"{m[1]}{name}-{m[2]}", figure)
+    figure = _slim(figure).replace(' role="img"', "", 1)
     return figure.replace("<svg ", f'<svg role="img" aria-label="{name}" ', 1)
+
+
+def _slim(figure: str) -> str:
+    """A figure of matplotlib without its metadata, empty groups, and digits beyond a hundredth of a point: half of it.
+
+    Its style for all elements stands once in the page.
+    """
+    figure = re.sub(
+        r"<metadata>.*?</metadata>|<!--.*?-->|<style type=\"text/css\">\*\{.*?</style>", "", figure, flags=re.S
+    )
+    figure = re.sub(r"<defs></defs>|<g/>", "", re.sub(r">\s+<", "><", figure))
+    figure = re.sub(
+        r' (?:d|x|y|width|height|transform|points)="[^"]*"',
+        lambda m: re.sub(r"(\.\d\d)\d+", r"\1", re.sub(r"\s+", " ", m[0])), figure,
+    )  # fmt: skip
+    kept: list[str] = []
+    groups: list[bool] = []  # whether each open one is kept
+    for part in re.split(r"(</?g\b[^>]*>)", figure):
+        if part.startswith("<g"):
+            groups.append(part != "<g>")
+        if part != "<g>" and (part != "</g>" or groups.pop()):
+            kept.append(part)
+    return "".join(kept)
 
 
 def _source(citation: str) -> tuple[str, str]:
@@ -94,16 +118,6 @@ def _differing(certificate: dict[str, Any]) -> float:
     """Entries that differ per spike of the reference."""
     nodes = certificate["nodes"].values()
     return sum(node["differing"] for node in nodes) / max(1, sum(node["total_spikes"] for node in nodes))
-
-
-def _results(folder: Path) -> dict[str, Any]:
-    place = folder / "results.json"
-    try:
-        return json.loads(existing(place).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(str(folder), "a finished run (results.json)", "none", "neurospin resume") from error
-    except json.JSONDecodeError as error:
-        raise ConfigError(str(place), "JSON", str(error), "run again in a new folder") from error
 
 
 def _arrays(folder: Path) -> dict[str, np.ndarray]:
@@ -171,7 +185,7 @@ def _activity(results: dict[str, Any], arrays: dict[str, np.ndarray], dt: float)
     own = {k.removeprefix("raster/"): v for k, v in arrays.items() if k.startswith("raster/") and k.count("/") == 1}
     if own:
         drawn["raster"] = plots.svg(plots.raster(own, dt, title="network")[0])
-    for name in results["targets"]:
+    for name in [name for name, found in _certificates(results).items() if not found["exact"]]:
         there = {k.split("/")[2]: v for k, v in arrays.items() if k.startswith(f"raster/{name}/")}
         if there:
             drawn[f"raster-{name}"] = plots.svg(

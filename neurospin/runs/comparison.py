@@ -12,8 +12,8 @@ import numpy as np
 
 from neurospin.continual.comparison import Paired, paired
 from neurospin.errors import ConfigError
+from neurospin.report.results import read_results
 from neurospin.runs import yaml_file
-from neurospin.runs.results import read_results
 
 METRICS = ("average_accuracy", "learning_accuracy", "backward_transfer")
 LONGEST_LABEL = 60

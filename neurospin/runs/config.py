@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
@@ -17,7 +16,6 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, ValidationError, model_validator
 
 from neurospin.errors import ConfigError, InputError
-from neurospin.files import write_text
 from neurospin.plasticity.registry import kind, make
 from neurospin.runs import yaml_file
 from neurospin.runs.keys import change, told
@@ -156,6 +154,8 @@ class TrainingConfig(Part):
     """Adam's step size; rules that are not built on Adam have their own among the settings."""
     eps: Positive = 1e-3
     """Of Adam, added to the root of the second moment."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where learners are trained; under torchrun, cuda is one GPU for each process."""
 
 
 class LevelsConfig(Part):
@@ -264,6 +264,8 @@ def load(path: str | os.PathLike[str], changes: Iterable[str] = (), seed: int | 
         ConfigError: the file is not YAML, or a key is unknown or has an illegal value; names the key.
     """
     content = yaml_file.read(path)
+    if "experiment" in content and "learners" not in content:
+        raise ConfigError(str(path), "an experiment file", "a sweep file", f"neurospin sweep {path}")
     for text in changes:
         change(content, text, Experiment)
     if seed is not None:
@@ -285,8 +287,3 @@ def parse(content: Mapping[str, Any], where: str) -> Experiment:
         except InputError as error:
             raise ConfigError(f"{at}.settings: {error.where}", error.expected, error.got, error.fix) from error
     return experiment
-
-
-def write(path: Path, experiment: Experiment) -> None:
-    """Write the experiment with every default written out."""
-    write_text(path, experiment.to_yaml())

@@ -22,21 +22,19 @@ from neurospin.continual.mixing import CITATIONS as MIXED
 from neurospin.continual.share import Share
 from neurospin.continual.streams import CITATIONS
 from neurospin.data import SOURCES
-from neurospin.errors import ConfigError, NeurospinError, OutputError, unknown_name
+from neurospin.errors import ConfigError, NeurospinError, unknown_name
 from neurospin.files import replacing, write_text
 from neurospin.graph.build import to_graph
 from neurospin.graph.contract import neurons
 from neurospin.graph.file import read, write
 from neurospin.network import Network
 from neurospin.plasticity import RULES, LevelLimited, Metaplastic
-from neurospin.report.html import write_report
+from neurospin.report.results import read_results
 from neurospin.runs import checkpoint
 from neurospin.runs.config import Experiment
 from neurospin.runs.config import load as load_config
 from neurospin.runs.folder import Folder
-from neurospin.runs.lock import NAME as LOCK
-from neurospin.runs.lock import only_one, sweep_out
-from neurospin.runs.results import read_results
+from neurospin.runs.lock import make_run_folder, only_one, sweep_out
 from neurospin.runs.summary import summaries
 from neurospin.runs.together import tell, together
 from neurospin.runs.train import Observer, Silent, build_code, build_stream, seed_of, train
@@ -55,24 +53,6 @@ TARGETS = {
     "loihi": "Davies et al., IEEE Micro 38, 2018, doi:10.1109/MM.2018.112130359",
     "lava": "Davies et al., IEEE Micro 38, 2018, doi:10.1109/MM.2018.112130359",
 }
-
-
-def make_folder(folder: Path) -> None:
-    """Make the run folder, unless it is one.
-
-    Raises:
-        OutputError: it cannot be made, or holds something else.
-    """
-    if folder.exists() and not (folder / "config.yaml").is_file():
-        ours = folder.is_dir() and all(p.name == LOCK or p.name.startswith(".tmp-") for p in folder.iterdir())
-        if not ours:
-            raise OutputError(str(folder), "a new or empty folder", "something else", "choose another --output")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            str(folder), "a folder that can be made", str(error.strerror), "choose another --output"
-        ) from error
 
 
 def prepare(experiment: Experiment, folder: Path) -> bool:
@@ -119,16 +99,23 @@ def run(
 
     Raises:
         UnknownName: a target that no package registers; before anything is trained or written.
+        ConfigError: a device that this machine lacks; likewise.
         Busy: another process is at work in the folder.
     """
     known = [target.name for target in targets()] if experiment.targets else []
     for name in experiment.targets:
         if name not in known:
             raise unknown_name("targets", name, known, "target")
+    device = experiment.training.device
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            "training.device", "a device of this machine", "cuda, and torch finds no GPU",
+            "--set training.device=cpu, or a CUDA build of torch",
+        )  # fmt: skip
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # sums do not depend on the number of cores, so that a seed fixes the result
     try:
-        with together() as share:
+        with together(device) as share:
             if share.rank:
                 _help(experiment, folder, share)
                 return None
@@ -141,7 +128,7 @@ def _lead(
     experiment: Experiment, folder: Path, observer: Observer, every: float, report: bool, share: Share
 ) -> dict[str, Any]:
     """What the first process does: all that is written."""
-    make_folder(folder)
+    make_run_folder(folder)
     with only_one(folder):
         finished = prepare(experiment, folder)
         tell(share, finished)
@@ -151,6 +138,8 @@ def _lead(
         else:
             results = _carry_out(experiment, folder, observer, every, share)
         if report and not (folder / "report.html").is_file():
+            from neurospin.report.html import write_report  # figures and templates, which a sweep's cells do without
+
             observer.stage("drawing the report")
             write_report(folder)
     return results

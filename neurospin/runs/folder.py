@@ -210,7 +210,7 @@ def _write(path: Path, state: dict[str, Any]) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return torch.load(existing(path), weights_only=True)
+        return torch.load(existing(path), map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, ValueError, OSError, KeyError, pickle.UnpicklingError) as error:
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(str(path), "a state that neurospin wrote", text, "remove it, then resume") from error

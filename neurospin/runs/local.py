@@ -5,7 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -15,8 +17,10 @@ from pathlib import Path
 from neurospin.runs.sweep import Failure, Runner, carry_out
 from neurospin.runs.sweep_file import Cell
 
-# what a cell needs is imported once, by the server from which workers are forked
-PRELOAD = ["neurospin.runs.experiment", "neurospin.runs.local", "sklearn.datasets", "torch._dynamo"]
+SMALLEST = {
+    "name": "warm", "stream": {"tasks": 1, "samples": 10}, "encode": {"steps": 1}, "network": {"hidden": [2]},
+    "training": {"epochs": 1}, "learners": {"a": {"title": "a", "m": 1.0}}, "main": "a", "targets": [], "samples": 1,
+}  # fmt: skip
 
 
 @dataclass
@@ -29,7 +33,7 @@ class Worker:
 
 
 class Local(Runner):
-    """So many processes; one that dies fails its cell and is replaced.
+    """So many processes, forked from this one once all that they need is in memory; one that dies is replaced.
 
     Args:
         folder: `cells` of the sweep.
@@ -39,9 +43,9 @@ class Local(Runner):
 
     def __init__(self, folder: Path, workers: int, every: float = 60.0) -> None:
         self.folder, self.workers, self.every = folder, workers, every
-        self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(PRELOAD)
+        self.context = multiprocessing.get_context("fork")
         self.crew: list[Worker] = []
+        self.warm = False
 
     @property
     def free(self) -> int:
@@ -79,6 +83,9 @@ class Local(Runner):
         self.crew.clear()
 
     def _hire(self) -> Worker:
+        if not self.warm:
+            warm_up()
+            self.warm = True
         ours, theirs = self.context.Pipe()
         process = self.context.Process(target=_work, args=(theirs, str(self.folder), self.every), daemon=True)
         process.start()
@@ -91,14 +98,36 @@ def _why(code: int | None) -> str:
     return signal.Signals(-code).name if code and code < 0 else f"exit status {code}"
 
 
+def warm_up() -> None:
+    """Import what cells need, and run the smallest experiment, so that compiled loops are loaded: once for all workers.
+
+    A torch that is built for CUDA is not run here: it would forbid its use after a fork.
+    """
+    import torch
+    import torch._dynamo  # which optimizers import at their first step
+
+    from neurospin.runs.config import parse
+    from neurospin.runs.experiment import run
+    from neurospin.runs.train import Silent
+
+    if not torch.backends.cuda.is_built():
+        with tempfile.TemporaryDirectory() as folder:
+            run(parse(SMALLEST, "warm_up"), Path(folder), Silent(), report=False)
+
+
 def _work(pipe: Connection, folder: str, every: float) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the sweep itself tells its workers to stop
-    parent = multiprocessing.parent_process()
-    if parent:
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     while True:
         try:
             cell = pipe.recv()
         except EOFError:
             return
         pipe.send(carry_out(cell, Path(folder), every))
+
+
+def _end_with(parent: int) -> None:
+    """A worker ends within a second of the sweep, however that ended."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)

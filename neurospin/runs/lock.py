@@ -1,4 +1,4 @@
-"""One process at a time in a folder."""
+"""A folder to work in: made, found empty or ours, and held by one process at a time."""
 
 from __future__ import annotations
 
@@ -15,6 +15,41 @@ NAME = ".lock"
 
 class Busy(ConfigError):
     """Another process is at work in the folder."""
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, unless it is there.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            str(folder), "a folder that can be made", str(error.strerror), "choose another --output"
+        ) from error
+
+
+def make_run_folder(folder: Path) -> None:
+    """Make a run folder, unless it is one: then it has a `config.yaml`.
+
+    Raises:
+        OutputError: it cannot be made, or holds something else.
+    """
+    if folder.exists() and not (folder / "config.yaml").is_file():
+        need_empty(folder)
+    make_folder(folder)
+
+
+def need_empty(folder: Path) -> None:
+    """Find that a folder holds nothing but what a process leaves there before its first file is whole.
+
+    Raises:
+        OutputError: it holds something else, or is a file.
+    """
+    if not folder.is_dir() or any(p.name != NAME and not p.name.startswith(".tmp-") for p in folder.iterdir()):
+        raise OutputError(str(folder), "a new or empty folder", "something else", "choose another --output")
 
 
 @contextmanager

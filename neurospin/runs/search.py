@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from neurospin.errors import ConfigError, MissingDependency
-from neurospin.runs.results import read_results
+from neurospin.report.results import read_results
 from neurospin.runs.sweep import Failure, Source
 from neurospin.runs.sweep_file import Cell, Plan, Variable
 
@@ -50,8 +50,9 @@ class Search(Source):
                 )  # fmt: skip
         except ImportError as error:
             driver = str(getattr(error.__cause__ or error, "name", None) or "of this database")
+            wanted = "'neurospin[postgresql]'" if driver == "psycopg" else driver
             raise MissingDependency(
-                "search.storage", f"the driver {driver}", "none", f"pip install {driver}"
+                "search.storage", f"the driver {driver}", "none", f"pip install {wanted}"
             ) from error
         except Exception as error:
             text = str(error).splitlines()[0] or type(error).__name__
@@ -66,17 +67,22 @@ class Search(Source):
 
     def take(self) -> Cell | None:
         """A cell of an open trial, or the first of a new one, while there are trials to make."""
+        from optuna.trial import TrialState
+
         if not self.left:
             if len(self.study.get_trials(deepcopy=False)) >= self.config.trials:
                 return None
             trial = self.study.ask(self.space)
+            if trial.number >= self.config.trials:  # another process asked at the same moment
+                self.study.tell(trial, state=TrialState.FAIL)
+                return None
             trial.set_user_attr("owner", self.owner)
             self._cells(trial.number, trial.params)
         return self.left.popleft()
 
     def told(self, cell: Cell, failure: Failure | None) -> None:
         """Tell the study, when the last seed of a trial is in; a trial with a failed cell is a failed one."""
-        import optuna
+        from optuna.trial import TrialState
 
         assert cell.trial is not None
         found = self.open[cell.trial]
@@ -85,7 +91,7 @@ class Search(Source):
             return
         values = [value for value in self.open.pop(cell.trial).values() if value is not None]
         if len(values) < len(found):
-            self.study.tell(cell.trial, state=optuna.trial.TrialState.FAIL)
+            self.study.tell(cell.trial, state=TrialState.FAIL)
         else:
             self.study.tell(cell.trial, sum(values) / len(values))
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from neurospin.plasticity.registry import RULES
 from neurospin.runs.config import Experiment, LearnerConfig
 from neurospin.runs.keys import below
+from neurospin.runs.sweep_file import Sweep
 
 WIDTH = 40
 
@@ -84,9 +85,35 @@ def _in_words_of_json_schema(content: Any) -> Any:
     }
 
 
-def schema_text() -> str:
-    """The schema as text."""
-    return json.dumps(schema(), indent=2, ensure_ascii=False)
+def sweep_schema() -> dict[str, Any]:
+    """JSON schema of a sweep file; below `set`, `grid` and `search.space` it knows the keys of experiment files."""
+    content = _in_words_of_json_schema(Sweep.model_json_schema())
+    experiment = schema()
+    content["$defs"] |= experiment["$defs"]
+    keys = dict(_keys(experiment, experiment["$defs"]))
+    for part, wrapped in (
+        (content["properties"]["set"], lambda one: one),
+        (content["properties"]["grid"], lambda one: {"type": "array", "minItems": 1, "items": one}),
+        (content["$defs"]["SearchConfig"]["properties"]["space"], lambda one: {"$ref": "#/$defs/Variable"}),
+    ):
+        part["properties"] = {key: wrapped(one) for key, one in keys.items()}
+        part["patternProperties"] = {r"^learners\.": wrapped({})}
+        part["additionalProperties"] = False
+    return {"$schema": experiment["$schema"], **content}
+
+
+def _keys(about: Mapping[str, Any], definitions: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Every dotted key that has a fixed name, with its schema."""
+    for name, one in about["properties"].items():
+        yield before + name, one
+        part = one.get("$ref", "").rpartition("/")[2]
+        if part:
+            yield from _keys(definitions[part], definitions, f"{before}{name}.")
+
+
+def text(content: Mapping[str, Any]) -> str:
+    """A schema as text."""
+    return json.dumps(content, indent=2, ensure_ascii=False)
 
 
 def _settings(rule: type) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class Slurm(Runner):
         logs = self.folder / "slurm"
         logs.mkdir(exist_ok=True)
         self.journal = logs / "jobs.jsonl"
-        given = config.model_dump(exclude={"max_num_timeout", "additional"}, exclude_none=True, exclude_defaults=False)
+        given = config.model_dump(exclude={"max_num_timeout", "additional"}, exclude_none=True)
         renamed = {"timeout_min": "time", "mem_gb": "mem"}
         options = {renamed.get(name, name): value for name, value in given.items() if value != []}
         if "mem" in options:
@@ -84,12 +84,20 @@ class Slurm(Runner):
 
     def start(self, cells: Sequence[Cell]) -> None:
         """Submit one array, of the cells that are not in the queue already."""
+        from submitit.core.utils import FailedJobError
+
         alive = self._alive()
         self.running |= {cell.name: cell for cell in cells}
         fresh = [cell for cell in cells if self.jobs.get(cell.name) not in (alive or ())]
         if not fresh:
             return
-        jobs = self.executor.map_array(_call, [Job(cell, self.folder / "cells", self.every) for cell in fresh])
+        try:
+            jobs = self.executor.map_array(_call, [Job(cell, self.folder / "cells", self.every) for cell in fresh])
+        except FailedJobError as error:
+            text = " ".join(str(error).split())[:300]
+            raise ConfigError(
+                "--on slurm", "a job array that sbatch takes", text, "mend `slurm:` in the file"
+            ) from error
         with self.journal.open("a", encoding="utf-8") as file:
             for cell, job in zip(fresh, jobs, strict=True):
                 self.jobs[cell.name] = job.job_id

@@ -23,13 +23,13 @@ from neurospin.energy import DIGITAL
 from neurospin.errors import ConfigError
 from neurospin.files import existing, replacing, write_text
 from neurospin.plasticity import Metaplastic
+from neurospin.report.results import read_results
 from neurospin.report.study import write_study
 from neurospin.runs import yaml_file
 from neurospin.runs.config import Count, Number, Part, Positive
-from neurospin.runs.experiment import METRICS, PACKAGES, SURROGATE, SURROGATES, make_folder
+from neurospin.runs.experiment import METRICS, PACKAGES, SURROGATE, SURROGATES
 from neurospin.runs.keys import change, told
-from neurospin.runs.lock import only_one, sweep_out
-from neurospin.runs.results import read_results
+from neurospin.runs.lock import make_run_folder, only_one, sweep_out
 from neurospin.runs.sweep import Watcher
 from neurospin.tasks.categories import SHJ
 from neurospin.tasks.streams import CITATION, category_stream
@@ -154,7 +154,7 @@ def run(study: Study, folder: Path, watcher: Watcher) -> dict[str, Any]:
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # sums do not depend on the number of cores, so that a seed fixes the result
-    make_folder(folder)
+    make_run_folder(folder)
     try:
         with only_one(folder):
             return _carry_out(study, folder, watcher)

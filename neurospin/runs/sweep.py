@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from neurospin.errors import ConfigError, InputError, OutputError, UnknownName
+from neurospin.errors import ConfigError, InputError, UnknownName
 from neurospin.files import write_text
-from neurospin.runs.lock import Busy, only_one
+from neurospin.runs.lock import Busy, make_folder, need_empty, only_one
 from neurospin.runs.sweep_file import Cell, Plan, stored
 
 ERROR = "error.txt"
@@ -138,8 +138,8 @@ def prepare(plan: Plan, folder: Path) -> None:
                 str(folder), "the folder of this sweep", "that of a sweep of another name or search",
                 "choose another --output",
             )  # fmt: skip
-    elif any(p.name != ".lock" and not p.name.startswith(".tmp-") for p in folder.iterdir()):
-        raise OutputError(str(folder), "a new or empty folder", "something else", "choose another --output")
+    else:
+        need_empty(folder)
     (folder / "cells").mkdir(exist_ok=True)
     write_text(config, kept)
 
@@ -195,10 +195,5 @@ def sweep(plan: Plan, folder: Path, source: Source, runner: Runner, watcher: Wat
 
 def hold(folder: Path):
     """Make the sweep's folder and hold it against other processes; see `only_one`."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            str(folder), "a folder that can be made", str(error.strerror), "choose another --output"
-        ) from error
+    make_folder(folder)
     return only_one(folder)

@@ -189,6 +189,8 @@ def load_sweep(path: str | os.PathLike[str]) -> Plan:
         ConfigError: a key or value that cannot be.
     """
     content = yaml_file.read(path)
+    if "learners" in content and "experiment" not in content:
+        raise ConfigError(str(path), "a sweep file", "an experiment file", f"neurospin run {path}")
     try:
         sweep = Sweep.model_validate(content)
     except ValidationError as error:

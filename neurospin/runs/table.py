@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from neurospin.errors import ConfigError, MissingDependency, MissingFile, NeurospinError, OutputError
 from neurospin.files import replacing
+from neurospin.report.results import read_results
 from neurospin.runs import yaml_file
-from neurospin.runs.results import read_results
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -15,13 +15,18 @@ TOLD = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 @contextmanager
-def together() -> Iterator[Share]:
-    """The share of this process: everything, or, under `torchrun`, its part, over gloo."""
+def together(device: str = "cpu") -> Iterator[Share]:
+    """The share of this process: everything, or, under `torchrun`, its part, over gloo; over NCCL between GPUs.
+
+    With `device="cuda"` every process takes the GPU of its local rank.
+    """
     world = int(os.environ.get("WORLD_SIZE", "1")) if all(name in os.environ for name in TOLD) else 1
+    if device == "cuda":
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     if world == 1:
         yield Share()
         return
-    distributed.init_process_group("gloo")
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if device == "cuda" else "gloo")
     try:
         yield Share(distributed.get_rank(), world)
     finally:

@@ -208,6 +208,7 @@ def train(
     reached = place.reached(network)
     start, moment = reached.tasks, reached.moment
     place.forget_after(start, moment.epoch if moment else 0)
+    network.to(training.device)
     values = {name: value.clone() for name, value in network.state_dict().items()}
     rule = build_rule(network, settings, training)
     if reached.rule:
@@ -254,4 +255,4 @@ def train(
         if stream.real
         else belief(network, rule, stream, build_code(experiment), foreign, seed_of(experiment, "noise"))
     )
-    return Trained(network, result, rule, believed, place.seconds)
+    return Trained(network.cpu(), result, rule, believed, place.seconds)

@@ -66,10 +66,26 @@ def save(figure: Figure, path: str | Path) -> None:
         figure.savefig(file, format=kind, dpi=200, metadata={"Software": None} if kind == "png" else None)
 
 
-def spread(ax: Axes, x: np.ndarray, stack: np.ndarray, colour: str, label: str, *, marker: str = "o") -> None:
-    """A line of means over the first axis of `stack`, `(seeds, points)`, and a band of ± one standard deviation."""
+def spread(
+    ax: Axes, x: np.ndarray, stack: np.ndarray, colour: str, label: str, *, marker: str = "o", of_mean: bool = False
+) -> None:
+    """A line of means over the first axis of `stack`, `(seeds, points)`, and a band around it.
+
+    The band is ± one standard deviation, or, with `of_mean`, the 95 % interval of the mean.
+    """
     mean = stack.mean(0)
     ax.plot(x, mean, f"{marker}-", ms=4, color=colour, label=label)
     if len(stack) > 1:
-        deviation = stack.std(0, ddof=1)
-        ax.fill_between(x, mean - deviation, mean + deviation, color=colour, alpha=0.2, lw=0)
+        from neurospin.continual.comparison import half_interval
+
+        half = np.array([half_interval(column) for column in stack.T]) if of_mean else stack.std(0, ddof=1)
+        ax.fill_between(x, mean - half, mean + half, color=colour, alpha=0.2, lw=0)
+
+
+def time_marks(ax: Axes, first: float, last: float) -> None:
+    """Lines at a minute, a day and a year on an axis of seconds, where they lie between first and last."""
+    for word, length in (("a minute", 60.0), ("a day", 86_400.0), ("a year", 31_557_600.0)):
+        if first < length < last:
+            ax.axvline(length, color="0.86", lw=0.8, zorder=0)
+            place = {"transform": ax.get_xaxis_transform(), "ha": "center", "va": "bottom"}
+            ax.text(length, 1.0, word, fontsize=7, color="0.4", **place)

@@ -34,7 +34,7 @@ def certificate(certificate: Certificate) -> tuple[Figure, list[Axes]]:
     """
     causes = [cause for cause in certificate.causes if cause.name != LATENCY]
     with mpl.rc_context(STYLE):
-        height = 2.4 + (2.6 if certificate.trace else 0)
+        height = max(2.4 + (2.6 if certificate.trace else 0), 1.3 + 0.36 * (len(causes) + 1))
         figure = Figure(figsize=(7.2, height), layout="constrained")
         grid = figure.add_gridspec(2 if certificate.trace else 1, 2, width_ratios=(3, 2) if causes else (1, 1e-6))
         over_time(certificate, figure.add_subplot(grid[0, 0]))

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from neurospin.errors import InputError
-from neurospin.report.plots.base import COLOURS, STYLE, axes_of, spread
+from neurospin.report.plots.base import COLOURS, STYLE, axes_of, spread, time_marks
 
 TWO_SIGNS = LinearSegmentedColormap.from_list("blue to orange", ["#0072B2", "#f7f7f7", "#D55E00"])
 
@@ -102,12 +102,7 @@ def drift(
     for number, (name, values) in enumerate(g.items()):
         spread(ax, time, 1e6 * np.atleast_2d(np.asarray(values, dtype=float)), COLOURS[number % 8], name)
     ax.set_xscale("log")
-    for word, length in (("a minute", 60.0), ("a day", 86_400.0), ("a year", 31_557_600.0)):
-        if time.min() < length < time.max():
-            ax.axvline(length, color="0.85", lw=0.8, zorder=0)
-            ax.text(
-                length, 1.0, word, transform=ax.get_xaxis_transform(), ha="center", va="bottom", fontsize=7, color="0.4"
-            )
+    time_marks(ax, time.min(), time.max())
     ax.set_ylim(bottom=0)
     ax.set_xlabel("time since programming (s)")
     ax.set_ylabel("conductance (µS)")

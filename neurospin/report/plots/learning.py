@@ -51,7 +51,7 @@ def forgetting_curves(
 
     Args:
         matrices: by learner, `(tasks, tasks)`, or `(seeds, tasks, tasks)`: then the line is the mean and
-            the band is ± one standard deviation over seeds.
+            the band its 95 % interval (Student's t).
         title: above the curves.
         axes: to draw on; a new figure otherwise.
     """
@@ -60,7 +60,8 @@ def forgetting_curves(
         stack = 100 * np.atleast_3d(np.asarray(matrix, dtype=float).reshape(-1, *np.shape(matrix)[-2:]))
         seen = np.array([[m[i, : i + 1].mean() for i in range(len(m))] for m in stack])
         tasks = np.arange(1, seen.shape[1] + 1)
-        spread(ax, tasks, seen, COLOURS[number % 8], name if len(seen) == 1 else f"{name} ({len(seen)} seeds, ± sd)")
+        label = name if len(seen) == 1 else f"{name} ({len(seen)} seeds, 95 %)"
+        spread(ax, tasks, seen, COLOURS[number % 8], label, of_mean=True)
         ax.set_xticks(tasks[:: max(1, len(tasks) // 10)])
     ax.set_ylim(0, 102)
     ax.set_xlabel("tasks learned")

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from neurospin.errors import InputError
-from neurospin.report.plots.base import COLOURS, STYLE, axes_of
+from neurospin.report.plots.base import COLOURS, STYLE, axes_of, time_marks
 
 Series = Sequence[float] | np.ndarray
 
@@ -157,19 +157,7 @@ def ageing(
     if unit == "s":
         x = np.where(x > 0, x, x[x > 0].min() / 10 if (x > 0).any() else 1.0)
         ax.set_xscale("log")
-        for word, length in (("a minute", 60.0), ("a day", 86_400.0), ("a year", 31_557_600.0)):
-            if x.min() < length < x.max():
-                ax.axvline(length, color="0.88", lw=0.8, zorder=0)
-                ax.text(
-                    length,
-                    1.0,
-                    word,
-                    transform=ax.get_xaxis_transform(),
-                    ha="center",
-                    va="bottom",
-                    fontsize=7,
-                    color="0.4",
-                )
+        time_marks(ax, x.min(), x.max())
     for number, (name, values) in enumerate(lines.items()):
         ax.plot(x, 100 * values.T, color=COLOURS[number % 8], lw=0.6, alpha=0.35)
         ax.plot(x, 100 * values.mean(0), "o-", ms=4, color=COLOURS[number % 8], label=name)

@@ -73,9 +73,8 @@ def pareto(
             for o in energy
         )
     ]
-    ax.plot(
-        [middle[n] for n in front], [100 * accuracy[n] for n in front], color="0.7", lw=1.5, zorder=1, label="front"
-    )
+    line = [[middle[n] for n in front], [100 * accuracy[n] for n in front]]
+    ax.plot(*line, color="0.7", lw=1.5, zorder=1, label="front" if len(front) > 1 else None)
     for name, (low, high) in energy.items():
         colour = COLOURS[0] if name in front else "0.55"
         ax.plot([low, high], 2 * [100 * accuracy[name]], color=colour, lw=1.2)
@@ -89,6 +88,7 @@ def pareto(
     ax.margins(0.15, 0.2)
     ax.set_xlabel(f"energy per {per} (lines: lowest to highest)")
     ax.set_ylabel("accuracy (%)")
-    ax.legend(fontsize=8, loc="lower right")
+    if len(front) > 1:
+        ax.legend(fontsize=8, loc="best")
     ax.set_title(title)
     return figure, ax
