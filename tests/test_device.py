@@ -4,6 +4,7 @@ import sys
 
 import pytest
 import torch
+import torch._dynamo  # here: not within the mode of tensors without values
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 import neurospin as ns
