@@ -89,12 +89,16 @@ def table(rows: dict[str, dict[str, Any]], beside: dict[str, dict[str, Any]]) ->
 
 
 def main() -> None:
-    """Write both files beside this one."""
+    """Write both files beside this one; rows of runs that are not given stay as they are."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path)
-    rows = gather(parser.parse_args().runs)
+    kept = HERE / "results.json"
+    rows = {
+        **(json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}),
+        **gather(parser.parse_args().runs),
+    }
     beside = yaml.safe_load((HERE / "published.yaml").read_text(encoding="utf-8"))
-    write_text(HERE / "results.json", json.dumps(rows, indent=1) + "\n")
+    write_text(kept, json.dumps(rows, indent=1) + "\n")
     head = "<!-- made by python -m experiments.papers.table; not to be edited -->\n\n"
     write_text(HERE / "RESULTS.md", head + table(rows, beside))
 
