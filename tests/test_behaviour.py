@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -280,3 +281,11 @@ def test_wrong_inputs_are_refused_in_one_line(call, words):
     with pytest.raises(ns.NeurospinError, match=words) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+def test_a_learner_that_overflows_is_never_the_best_fit():
+    trials = shj("II", subjects=2, blocks=1)
+    choices = replace(trials, choices=trials.categories)
+    told = np.full((2, 16, 2), 0.5)
+    told[1] = np.nan
+    np.testing.assert_allclose(behaviour.choice_nll(told, choices), [math.log(2), -math.log(1e-6)])

@@ -69,7 +69,7 @@ def verdicts(results: Mapping[str, Any]) -> list[str]:
         number = f"{effect['difference']:+.2f} [{low:+.2f}, {high:+.2f}]"
         if effect["question"] == "compression or expansion":
             rule = effect["what"].partition(",")[0]
-            word = "expands the representation" if low > 0 else "compresses it" if high < 0 else "neither is shown"
+            word = "expands the representation" if low > 0 else "compresses it" if high < 0 else "shows neither"
             said.append(f"{FORMS[effect['neuron']]}, type {rule}: learning {word}, {number} dimensions.")
     return said
 

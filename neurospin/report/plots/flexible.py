@@ -8,6 +8,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from neurospin.errors import InputError
 from neurospin.report.plots.base import COLOURS, STYLE, spread
@@ -54,7 +55,9 @@ def over_learning(
                 ax.set_ylabel(measure)
             if row == rows - 1:
                 ax.set_xlabel(unit)
-    axes[0, 0].legend(fontsize=8)
+    axes[0, 0].xaxis.set_major_locator(MaxNLocator(integer=True))
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8)
     return figure, axes
 
 

@@ -36,7 +36,8 @@ def choice_nll(
 ) -> np.ndarray:
     """Mean negative log-likelihood per choice of each subject, in nats, `(subjects,)`.
 
-    `−mean log p(choice)` over the trials that took place and were answered; nan for a subject without any.
+    `−mean log p(choice)` over the trials that took place and were answered; nan for a subject without any. A probability
+    that is no number, of a learner whose values overflow, counts as the floor.
 
     Args:
         probabilities: `(subjects, trials, categories)`.
@@ -49,7 +50,7 @@ def choice_nll(
     """
     taken, counted = _counted(trials, mask)
     chosen = np.take_along_axis(probabilities, np.where(counted, taken, 0)[..., None], axis=-1)[..., 0]
-    total = np.where(counted, -np.log(np.clip(chosen, floor, 1.0)), 0.0).sum(1)
+    total = np.where(counted, -np.log(np.clip(np.nan_to_num(chosen, nan=0.0), floor, 1.0)), 0.0).sum(1)
     number = counted.sum(1)
     return np.where(number > 0, total / np.maximum(number, 1), np.nan)
 
