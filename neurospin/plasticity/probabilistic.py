@@ -100,7 +100,6 @@ class ProbabilisticMetaplasticity(Rule):
         device = (levels.bound, levels.spacing, levels.count - 1, levels.write_noise)
         if self.storage is None and probabilistic(p, gradient, state, (*numbers, *device), self.generator):
             return
-        state.update(gathered=state["gathered"].clone(), m=state["m"].clone())  # what `state_dict` gave does not move
         by = moves(p, gradient, state, numbers, self.generator)
         state["writes"] += by != 0
         if self.storage is not None:

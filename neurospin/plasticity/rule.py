@@ -106,8 +106,13 @@ class Rule(torch.optim.Optimizer, ABC):
         del extra
 
     def state_dict(self) -> dict[str, Any]:
-        """As of any torch optimizer, and the rule's own under `"extra"`."""
-        return {**super().state_dict(), "extra": self.extra_state()}
+        """As of any torch optimizer, but copied, and the rule's own under `"extra"`."""
+        given = super().state_dict()
+        copies = {
+            number: {name: value.clone() if torch.is_tensor(value) else value for name, value in state.items()}
+            for number, state in given["state"].items()
+        }
+        return {**given, "state": copies, "extra": self.extra_state()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take back what `state_dict` gave; the rule goes on as if it had not stopped."""
