@@ -158,3 +158,16 @@ def test_a_sequence_of_data_sets_by_name():
     content["stream"]["scenario"] = "task"
     told = build_stream(parse(content, "here"))
     assert told.scenario == "task" and [task.classes for task in told.tasks] == [tuple(range(10))] * 2
+
+
+def test_the_memory_of_the_neurons_changes_no_result(tmp_path):
+    told = experiment(tmp_path)
+    again = told.model_copy(update={"network": told.network.model_copy(update={"memory": "recompute"})})
+    gradients = []
+    for one in (told, again):
+        net = build_learner(one, "one", 64, 10, 0)
+        assert isinstance(net, ns.Network)
+        assert net.neurons()["lif1"].memory == one.network.memory
+        net((torch.rand(40, 4, 64, generator=torch.Generator().manual_seed(0)) < 0.8).float()).output.sum().backward()
+        gradients.append([p.grad for p in net.parameters()])
+    assert all(torch.equal(a, b) and bool(a.any()) for a, b in zip(*gradients, strict=True))  # type: ignore[union-attr]

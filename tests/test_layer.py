@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import neurospin as ns
+from experiments import scan_memory
 from neurospin.scan import reference
 from neurospin.synapses import layer as module
 from neurospin.synapses import product as products
@@ -88,7 +89,7 @@ def test_what_it_cannot_do_runs_apart(joined):
     x = (torch.rand(10, 2, 50) < 0.1).float()
     for options in (
         {"refractory": 2e-3}, {"reset_delay": True}, {"reset_gradient": True}, {"learn": ("tau_mem",)},
-        {"memory": "recompute"}, {"surrogate": ns.Smooth(ns.ArcTan())},
+        {"memory": "bfloat16"}, {"surrogate": ns.Smooth(ns.ArcTan())},
     ):  # fmt: skip
         network(9, **options)(x)
     assert not joined
@@ -116,6 +117,64 @@ def test_a_second_derivative_is_that_of_the_two_apart():
     for a, b in zip(*found, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6)
         assert bool(a.any())
+
+
+KINDS = [
+    (ns.LIF, {}), (ns.LIF, {"reset": "subtract", "reset_gradient": True, "refractory": 3e-3}),
+    (ns.CubaLIF, {"tau_syn": 4e-3}), (ns.ALIF, {"tau_adapt": 30e-3}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "options"), KINDS)
+@pytest.mark.parametrize("given", ["spikes", "events", "counts"])
+def test_what_runs_again_gives_the_same(kind, options, given):
+    """Spikes, last states and every gradient, in a row of two layers that starts in a state of its own."""
+    x, g = (torch.rand(25, 3, 50) < 0.1).float(), torch.randn(25, 3, 7)
+    found = []
+    for memory in ("float32", "recompute"):
+        torch.manual_seed(3)
+        layers = [ns.Dense(50, 9, bias=True), kind(9, memory=memory, **options), ns.Dense(9, 7), kind(7, memory=memory)]
+        net = ns.Network(layers, dt=1e-3)
+        for dense in ("dense1", "dense2"):
+            net.blocks[dense].stored.data.mul_(60)  # type: ignore[union-attr]
+        state = {name: tuple(0.2 * torch.rand_like(s) for s in n.initial(3)) for name, n in net.neurons().items()}
+        state = {name: tuple(s.requires_grad_() for s in parts) for name, parts in state.items()}
+        x_ = (
+            x.clone().requires_grad_() if given == "spikes" else ns.Events.from_dense(x) if given == "events" else 2 * x
+        )
+        run = net(x_, state)
+        loss = (run.output * g).sum() + sum(parts[-1].square().sum() for parts in run.state.values())
+        leaves = [*net.parameters(), *(s for parts in state.values() for s in parts)]
+        leaves += [x_] if given == "spikes" else []
+        gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
+        found.append([run.output.detach(), *(s.detach() for parts in run.state.values() for s in parts), *gradients])
+        assert bool(run.output.any()) and all(bool(a.any()) for a in gradients[:3])  # of both weights and a bias
+    for a, b in zip(*found, strict=True):
+        assert a is b is None or torch.equal(a, b)
+
+
+def test_a_second_derivative_of_what_runs_again():
+    found = []
+    for memory in ("float32", "recompute"):
+        torch.manual_seed(5)
+        net = ns.Network(
+            [ns.Dense(50, 20), ns.LIF(20, memory=memory), ns.Dense(20, 4), ns.LIF(4, memory=memory)], dt=1e-3
+        )
+        for dense in ("dense1", "dense2"):
+            net.blocks[dense].stored.data.mul_(60)  # type: ignore[union-attr]
+        x, g = (torch.rand(12, 2, 50) < 0.1).float(), torch.randn(12, 2, 4)
+        first = torch.autograd.grad((net(x).output * g).sum(), list(net.parameters()), create_graph=True)
+        found.append(torch.autograd.grad(sum(f.square().sum() for f in first), list(net.parameters())))
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6)
+        assert bool(a.any())
+
+
+def test_eight_layers_that_run_again_keep_bits():
+    """Peak of one pass, in arrays of one layer: spikes and voltages of all eight are two arrays a layer."""
+    kept, again = (scan_memory.measure(memory, layers=8) for memory in ("float32", "recompute"))
+    assert kept > 16
+    assert again < kept - 8
 
 
 def test_a_network_whose_blocks_change_runs_the_new_ones():

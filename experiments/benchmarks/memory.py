@@ -31,7 +31,8 @@ def measure(name: str, works: Sequence[Work], device: str = "cpu") -> list[int] 
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _status(key: str) -> int:
+def status(key: str) -> int:
+    """Bytes that the kernel tells of this process: `VmRSS` now, `VmHWM` at most."""
     found = re.search(rf"{key}:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert found
     return 1024 * int(found[1])
@@ -55,10 +56,10 @@ def _peak(name: str, work: Work, device: str) -> int:
         made.both()  # compiles at this size
     pool.clear()
     gc.collect()
-    before = _status("VmRSS")
+    before = status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")
     made.both()
-    return _status("VmHWM") - before
+    return status("VmHWM") - before
 
 
 def main(name: str, mode: str, batch: int, size: int, device: str, times: list[int]) -> None:

@@ -46,8 +46,9 @@ class Spiking(Neuron, ABC):
         reset_gradient: whether the gradient also flows through the spike in the reset, default `False`.
         surrogate: derivative of the spike, default `ArcTan()`.
         memory: what is kept for the backward pass besides the spikes: the voltages as `"float32"` (default)
-            or `"bfloat16"`, or only the input (`"recompute"`); see `neurospin.scan.scan`. It says how the
-            gradient is computed, not what the neuron does.
+            or `"bfloat16"`, or only the input (`"recompute"`): behind a `Dense` in a `Network` its spikes as
+            bits, 32 to a number, and no current; see `neurospin.scan.scan`. It says how the gradient is
+            computed, not what the neuron does.
         learn: names of constants to be learned.
         dt: step in seconds; `Network` sets it.
     """

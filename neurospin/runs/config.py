@@ -131,6 +131,8 @@ class NetworkConfig(Part):
     """Derivative that stands in for a spike's."""
     slope: Positive = 5.0
     """Of the surrogate."""
+    memory: Literal["float32", "bfloat16", "recompute"] = "float32"
+    """What spiking neurons keep for the backward pass; see `neurospin.scan.scan`."""
     normalisation: Literal["none", "batch", "layer"] = "none"
     """Of learners that do not spike."""
     private_normalisation: bool = False

@@ -97,7 +97,7 @@ def build_network(config: NetworkConfig, neuron: str, inputs: int, classes: int,
         weight = Binary(gain) if config.weight == "binary" else Float(gain)
         blocks.append(Dense(sizes[layer], sizes[layer + 1], weight=weight, generator=generator))
         if layer < len(config.hidden):
-            blocks.append(LIF(sizes[layer + 1], config.tau_mem, surrogate=shape))
+            blocks.append(LIF(sizes[layer + 1], config.tau_mem, surrogate=shape, memory=config.memory))
     network = Network([*blocks, LI(classes, config.tau_out)], config.dt)
     return network.rate_twin() if neuron == "rate" else network
 

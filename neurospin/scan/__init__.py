@@ -59,8 +59,8 @@ def scan(
         voltage: whether to give the voltage of every step as well.
         memory: what the compiled loops keep for the backward pass besides the spikes: the voltages as
             `"float32"` (default) or `"bfloat16"` (half as much; the surrogate sees them rounded), or
-            the input only (`"recompute"`, the same gradients). Neurons with adaptation or a refractory
-            period always recompute.
+            the input only, and not even the spikes (`"recompute"`, the same gradients). Neurons with adaptation or
+            a refractory period always recompute.
         backend: `"reference"` (plain torch, any device), `"cpu"` (numba) or `"cuda"` (Triton; tested in its
             interpreter only, never yet on a GPU); default the environment variable `NEUROSPIN_SCAN`, else the
             one for the device of `current`. Float64, gradients of gradients, and surrogates of your own are

@@ -96,23 +96,25 @@ class _Forward(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         code, *others = inputs
-        _Forward.save(ctx, decode(code), others, output)
+        _Forward.save(ctx, decode(code), others, output, output[0])
 
     @staticmethod
-    def save(ctx: Any, how: Spec, inputs: Sequence[Any], output: tuple[Tensor, ...]) -> None:
-        """Keep what the backward pass needs."""
+    def save(ctx: Any, how: Spec, inputs: Sequence[Any], output: tuple[Tensor, ...], out: Tensor | None) -> None:
+        """Keep what the backward pass needs; `out` is the output, or nothing where the loop runs again."""
         steep, x, p, *states = inputs
         kept = output[-1] if how.stored else None
         if how.refractory:
             ctx.mark_non_differentiable(output[how.states - 1])
         ctx.set_materialize_grads(False)
         ctx.how, ctx.steep, ctx.again = how, steep, False
-        ctx.save_for_backward(x if how.needs_input else None, p, output[0], kept, *states)
+        ctx.save_for_backward(x if how.needs_input else None, p, out, kept, *states)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
         how = ctx.how
         x, p, out, kept, *states = ctx.saved_tensors
+        if out is None:  # only its shape is needed, but for a gradient of the gradient
+            out = _again(x, p, states, how) if torch.is_grad_enabled() else x
         gs = torch.zeros_like(out) if gradients[0] is None else gradients[0]
         gv = gradients[1 + how.states] if how.voltage else None
         eager = plain(out) and not torch.is_grad_enabled()
@@ -228,12 +230,18 @@ class _EagerForward(torch.autograd.Function):
     def forward(ctx: Any, how: Spec, *inputs: Any) -> tuple[Tensor, ...]:
         _, x, p, *states = inputs
         output = tuple(_backend(x).forward(x, p, states, how))
-        _Forward.save(ctx, how, inputs, output)
+        _Forward.save(ctx, how, inputs, output, None if how.rerun else output[0])
         return output
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
         return _Forward.backward(ctx, *gradients)
+
+
+@torch.no_grad()
+def _again(x: Tensor, p: Tensor, states: list[Tensor], how: Spec) -> Tensor:
+    """The output, computed once more."""
+    return _backend(x).forward(x, p, states, how)[0]
 
 
 class _EagerBackward(torch.autograd.Function):

@@ -1,22 +1,24 @@
 """`layer`: synapses and the neurons behind them; for sparse spikes in one loop, without the current in memory.
 
 The loop gives what `product` and `neurospin.scan.scan` give one after the other, bit for bit. Its backward pass is
-theirs, too.
+theirs, too. With `memory="recompute"` nothing is kept for it but what came in, spikes as bits: the layer runs again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 
 from neurospin.scan import pool, scan
 from neurospin.scan.dynamics import Dynamics, Scan
 from neurospin.scan.spec import Spec, graph_is_kept, plain, slope, spec
 from neurospin.synapses.events import Events
-from neurospin.synapses.gemm import linear
+from neurospin.synapses.gemm import linear, plain_product
 from neurospin.synapses.product import by_spikes, find_spikes, multiplied
 from neurospin.types import State
 
@@ -35,8 +37,14 @@ def layer(
         bias: b, `(neurons,)`.
         state: of the neurons before the first step; see `neurospin.scan.scan`.
         dynamics: of the neurons.
-        memory: see `neurospin.scan.scan`.
+        memory: see `neurospin.scan.scan`; `"recompute"` keeps no current either, where the coefficients are fixed.
     """
+    tensors = (weight, *state) if isinstance(x, Events) else (weight, *state, x)
+    if (
+        memory == "recompute" and dynamics.packed is not None and torch.is_grad_enabled() and plain_product(*tensors)
+        and any(t.requires_grad for t in (*tensors, *(() if bias is None else (bias,))))
+    ):  # fmt: skip
+        return _recomputed(x, weight, bias, state, dynamics)
     rows = find_spikes(x, weight)
     how = None if rows is None or memory != "float32" else _fits(dynamics, state)
     if how is None or rows is None:
@@ -119,9 +127,64 @@ def _again(ctx: Any, gradients: tuple[Tensor | None, ...]) -> tuple[Tensor | Non
         flat = None if x is None else x.reshape(-1, weight.shape[1])
         current = by_spikes(flat, weight, bias, rows, dense).reshape(s.shape)
         result = scan(current, (v,), dynamics)
-    pairs = [(y, g) for y, g in zip((result.output, result.state[0]), gradients, strict=True) if g is not None]
-    needs = ctx.needs_input_grad[4:]
-    wanted = [t for t, need in zip((x, weight, bias, v), needs, strict=True) if need]
-    outputs, cotangents = [y for y, _ in pairs], [g for _, g in pairs]
-    found = iter(torch.autograd.grad(outputs, wanted, cotangents, create_graph=True, allow_unused=True))  # type: ignore[arg-type]
-    return None, None, None, None, *(next(found) if need else None for need in needs)
+    outputs = (result.output, result.state[0])
+    return None, None, None, None, *_pulled(outputs, gradients, (x, weight, bias, v), ctx.needs_input_grad[4:], True)
+
+
+def _pulled(
+    outputs: Sequence[Tensor], cotangents: Sequence[Tensor | None], inputs: Sequence[Tensor | None],
+    needs: Sequence[bool], again: bool,
+) -> tuple[Tensor | None, ...]:  # fmt: skip
+    """The gradients of the inputs that need one; `again`, if they are to be differentiated themselves."""
+    pairs = [(y, g) for y, g in zip(outputs, cotangents, strict=True) if g is not None and y.requires_grad]
+    wanted = [t for t, need in zip(inputs, needs, strict=True) if need and t is not None]
+    outs, given = [y for y, _ in pairs], [g for _, g in pairs]
+    found = iter(torch.autograd.grad(outs, wanted, given, create_graph=again, allow_unused=True))
+    return tuple(next(found) if need else None for need in needs)
+
+
+def _recomputed(x: Tensor | Events, weight: Tensor, bias: Tensor | None, state: State, dynamics: Dynamics) -> Scan:
+    """`layer`, of which the backward pass keeps the input alone, spikes as bits."""
+    events, dense = (x, None) if isinstance(x, Events) else (None, x)
+    place = None if dense is None else dense.data_ptr()  # autograd keeps the hook, and what that refers to
+
+    def pack(kept: Tensor) -> Tensor | tuple[np.ndarray, torch.Size]:
+        if kept.data_ptr() != place or not bool(((kept == 0) | (kept == 1)).all()):
+            return kept
+        return np.packbits(kept.detach().numpy().reshape(-1) != 0), kept.shape
+
+    def unpack(kept: Tensor | tuple[np.ndarray, torch.Size]) -> Tensor:
+        if isinstance(kept, Tensor):
+            return kept
+        bits, shape = kept
+        return torch.from_numpy(np.unpackbits(bits, count=shape.numel())).to(torch.float32).reshape(shape)
+
+    with saved_tensors_hooks(pack, unpack):
+        output, *after = _Recomputed.apply(dynamics, events, dense, weight, bias, *state)  # type: ignore[misc]
+    return Scan(output, None, tuple(after))
+
+
+class _Recomputed(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, dynamics: Dynamics, events: Events | None, x: Tensor | None, weight: Tensor, bias: Tensor | None,
+        *state: Tensor,
+    ) -> tuple[Tensor, ...]:  # fmt: skip
+        given = x if events is None else events
+        assert given is not None
+        result = layer(given, weight, bias, state, dynamics)
+        ctx.save_for_backward(x, weight, bias, *state)
+        ctx.set_materialize_grads(False)
+        ctx.given = dynamics, events
+        return result.output, *result.state
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        (dynamics, events), needs, again = ctx.given, ctx.needs_input_grad[2:], torch.is_grad_enabled()
+        inputs: list[Any] = list(ctx.saved_tensors)
+        if not again:
+            inputs = [None if t is None else t.detach().requires_grad_(n) for t, n in zip(inputs, needs, strict=True)]
+        x, weight, bias, *state = inputs
+        with torch.enable_grad():
+            result = layer(x if events is None else events, weight, bias, tuple(state), dynamics)
+        return None, None, *_pulled((result.output, *result.state), gradients, inputs, needs, again)
