@@ -18,7 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 def once(neuron, current, state):
     """Spikes and the states to hand on, in the neuron's own order; a recurrent one takes its spikes as well."""
     results = neuron(current, *(state if isinstance(state, tuple) else (state,)))
-    return results[0], results if isinstance(neuron, snn.RLeaky) else results[1:]
+    return results[0], results if isinstance(neuron, snn.RLeaky | snn.RSynaptic) else results[1:]
 
 
 class Tutorial(nn.Module):
@@ -59,25 +59,32 @@ def same(model, fast, x, call=None):
         torch.testing.assert_close(gradients[1][name], g, rtol=1e-4, atol=1e-5 * scale, msg=name)
 
 
+def graded(neuron):
+    neuron.graded_spikes_factor = torch.tensor(2.0)
+    return neuron
+
+
 CASES = list(itertools.product(["zero", "subtract", "none"], [True, False]))
 
 
 @pytest.mark.parametrize(("mechanism", "delay"), CASES)
-@pytest.mark.parametrize("kind", ["Leaky", "Synaptic", "RLeaky"])
+@pytest.mark.parametrize("kind", ["Leaky", "Synaptic", "RLeaky", "RSynaptic"])
 def test_a_loop_of_the_user_is_reproduced(kind, mechanism, delay):
     g = torch.Generator().manual_seed(2)
+    if kind == "RSynaptic" and not delay:
+        pytest.skip("snnTorch itself cannot run it")
     options = {"reset_mechanism": mechanism, "reset_delay": delay, "threshold": 0.7, "learn_beta": True}
-    options |= {"linear_features": 9} if kind == "RLeaky" else {"learn_threshold": True}
-    first = {"Synaptic": lambda: snn.Synaptic(0.8, 0.9, **options), "Leaky": lambda: snn.Leaky(0.9, **options)}
-    one = first.get(kind, lambda: snn.RLeaky(0.9, **options))()
+    options |= {"learn_threshold": True, **({"linear_features": 9} if kind.startswith("R") else {})}
+    one = getattr(snn, kind)(*((0.8,) if kind.endswith("Synaptic") else ()), 0.9, **options)
     two = snn.Leaky(torch.full((4,), 0.8), learn_beta=True, threshold=0.5, reset_mechanism=mechanism, reset_delay=delay)
     model = exact_(Tutorial(one, two), g)
     x = inputs(g, 15, 5, 6)
     fast = ns.accelerate(model, x)
     assert set(map(id, fast.parameters())) == set(map(id, model.parameters()))
     told = fast.report["lif1"]
-    blocked = kind == "RLeaky" or (mechanism == "subtract" and not delay)
-    blocked = blocked or (kind, mechanism, delay) == ("Synaptic", "zero", True)  # its threshold is learned
+    blocked = mechanism == "subtract" and not delay
+    blocked = blocked or (kind != "Leaky" and mechanism == "zero" and delay)  # its threshold is learned
+    blocked = blocked or (kind.startswith("R") and mechanism == "none")
     assert told.startswith("left alone") if blocked else told == "fused"
     same(model, fast, x)
 
@@ -182,12 +189,57 @@ def test_norse_models_keep_their_values_and_gradients(kind):
     torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=2e-5 * float(found[0].abs().max()))
 
 
-def test_norse_recurrence_is_left_alone_and_right():
-    model = norse.SequentialState(nn.Linear(6, 5), norse.LIFRecurrent(5, 4))
+@pytest.mark.parametrize("autapses", [True, False])
+def test_recurrent_norse_models_keep_their_values_and_gradients(autapses):
+    g = torch.Generator().manual_seed(2)
+    layer = norse.LIFRecurrent(9, 8, dt=2.0**-10, autapses=autapses)
+    model = exact_(norse.SequentialState(nn.Linear(6, 9), layer), g, low=-20)
+    if not autapses:
+        layer.recurrent_weights.data.fill_diagonal_(0.0)
+    x = inputs(g, 30, 4, 6)
+    fast = ns.accelerate(model, x)
+    assert fast.report == {"1": "fused"}
+    assert set(map(id, fast.parameters())) == set(map(id, model.parameters()))
+    for step in range(2):  # again after a step of learning: the weights are the user's own
+        found = []
+        for call in (model, fast):
+            model.zero_grad()
+            out = call(x)[0]
+            (out * torch.arange(8.0)).sum().backward()
+            found.append([out.detach(), *(p.grad.clone() for p in model.parameters())])
+        assert torch.equal(found[0][0], found[1][0]) and 0 < float(found[0][0].mean()) < 0.5
+        for a, b in zip(found[0][1:], found[1][1:], strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=2e-5 * float(a.abs().max()))
+            assert step or bool(a.any())
+        with torch.no_grad():
+            for p in model.parameters():
+                p += 2.0**-6 * torch.round(p.grad / p.grad.abs().max() * 8)  # type: ignore[union-attr, operator]
+
+
+def test_adaptive_norse_recurrence_is_left_alone_and_right():
+    model = norse.SequentialState(nn.Linear(6, 5), norse.LSNNRecurrent(5, 4))
     x = (torch.rand(20, 3, 6) < 0.5).float() * 3
     fast = ns.accelerate(model, x)
-    assert "weights of its own" in fast.report["1"]
+    assert fast.report["1"].startswith("left alone: LSNNRecurrent")
     assert torch.equal(fast(x)[0], model(x)[0])
+
+
+@pytest.mark.parametrize(
+    ("make", "word"),
+    [
+        (lambda: snn.RLeaky(0.9, all_to_all=False, V=0.5), "RecurrentOneToOne"),
+        (lambda: snn.RLeaky(0.9, linear_features=9, reset_mechanism="zero"), "blanks the whole step"),
+        (lambda: snn.RLeaky(0.9, linear_features=9, reset_mechanism="none"), "never resets"),
+        (lambda: graded(snn.RLeaky(0.9, linear_features=9)), "graded spikes"),
+        (lambda: snn.Alpha(0.9, 0.8), "two currents"),
+    ],
+)
+def test_what_feeds_itself_otherwise_is_left_alone_and_right(make, word):
+    g = torch.Generator().manual_seed(2)
+    model, x = exact_(Tutorial(make(), snn.Leaky(0.8)), g), inputs(g, 15, 5, 6)
+    fast = ns.accelerate(model, x)
+    assert fast.report["lif1"].startswith("left alone") and word in fast.report["lif1"]
+    same(model, fast, x)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ from neurospin.surrogate import ArcTan, Triangle
 
 
 def case(
-    steps=20, batch=3, neurons=70, *, surrogate=None, synapse=False, value=True, own=False, learn=False, through=False
-):
+    steps=20, batch=3, neurons=70, *, surrogate=None, synapse=False, value=True, own=False, learn=False, through=False,
+    delayed=False,
+):  # fmt: skip
     """Current, state, dynamics, weight, bias and what the synapses give in step 0, about 10 % activity."""
     shape = (neurons,) if own else ()
 
@@ -25,7 +26,7 @@ def case(
         decay=number(0.8, 0.95), gain=number(0.8, 1.2), leak=number(0.0, 0.05), threshold=number(0.8, 1.2),
         reset=number(-0.2, 0.1) if value else None,
         synapse_decay=number(0.5, 0.8) if synapse else None, synapse_gain=number(0.3, 0.5) if synapse else None,
-        reset_gradient=through, surrogate=surrogate or ArcTan(),
+        delayed_reset=delayed, reset_gradient=through, surrogate=surrogate or ArcTan(),
     )  # fmt: skip
     current = (0.5 * torch.randn(steps, batch, neurons) + 0.1).requires_grad_()
     state = tuple((0.2 * torch.randn(batch, neurons)).requires_grad_() for _ in range(2 if synapse else 1))
@@ -71,6 +72,13 @@ def test_equal_to_the_plain_loop(synapse, value, through):
     same(case(synapse=synapse, value=value, through=through, own=True, learn=True))
     same(case(synapse=synapse, value=value, through=through), voltage=True)
     same(case(synapse=synapse, value=value, through=through, own=True, learn=True), voltage=True)
+
+
+@pytest.mark.parametrize("synapse", [False, True])
+def test_a_delayed_subtraction_equals_the_plain_loop(synapse):
+    torch.manual_seed(2)
+    for learn in (False, True):
+        same(case(synapse=synapse, value=False, delayed=True, own=True, learn=learn), voltage=learn)
 
 
 def test_any_surrogate():
@@ -153,7 +161,7 @@ def test_what_the_kernel_does_not_know_takes_the_plain_loop():
     torch.manual_seed(6)
     current, state, d, weight, bias, first = case(5, 2, 10)
     for other in (
-        replace(d, delayed_reset=True, reset=None),
+        replace(d, delayed_reset=True),
         replace(d, refractory=torch.tensor(2.0)),
         replace(d, adapt_decay=torch.tensor(0.9), adaptation=torch.tensor(0.1)),
         replace(d, threshold=None, reset=None),

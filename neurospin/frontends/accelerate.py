@@ -16,8 +16,10 @@ from neurospin.frontends import norse, snntorch
 from neurospin.frontends.recorder import INPUT, Kinds, Value
 from neurospin.frontends.surrogates import from_snntorch_surrogate
 from neurospin.frontends.trace import Node, Plan, trace
-from neurospin.network import Network
+from neurospin.network import Network, Recurrent
 from neurospin.neurons.discrete import discrete_dynamics, discrete_scan
+from neurospin.scan.recurrent import recurrent_scan
+from neurospin.synapses import Dense
 from neurospin.synapses.product import product
 
 MAPS = (
@@ -25,6 +27,8 @@ MAPS = (
     nn.AdaptiveAvgPool2d, nn.Flatten, nn.ReLU, nn.LeakyReLU, nn.GELU, nn.Tanh, nn.Sigmoid, nn.LayerNorm,
     nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity,
 )  # fmt: skip
+WEIGHTS = ("input_weights", "recurrent_weights")
+"""What a recurrent neuron of Norse calls its synapses."""
 
 
 def accelerate(model: nn.Module, sample_input: Tensor | tuple[Any, ...] | None = None) -> Accelerated:
@@ -36,8 +40,8 @@ def accelerate(model: nn.Module, sample_input: Tensor | tuple[Any, ...] | None =
     cannot be fused is left alone, called step by step as before, and named in `report` with the reason.
 
     Spikes are snnTorch's to the bit where the matrix products are: a Linear may add in another order, on sparse
-    spikes by events (see `neurospin.synapses.product`). Norse's are equal in real arithmetic (see
-    `from_norse`). Dropout draws new masks in every step, as in a loop.
+    spikes by events (see `neurospin.synapses.product`), and a recurrent neuron adds what it feeds back to its
+    input first. Norse's are equal in real arithmetic (see `from_norse`). Dropout draws new masks in every step, as in a loop.
 
     Args:
         model: an `nn.Sequential`, a module that takes one step, or one that loops over time itself.
@@ -98,22 +102,32 @@ class Accelerated(nn.Module):
         module: Any = node.module
         kind = type(module).__name__
         if self._norse:
-            if hasattr(module, "input_weights"):
-                return f"left alone: {kind} holds weights of its own"
+            if not all(isinstance(getattr(module, key), nn.Parameter) for key in WEIGHTS if hasattr(module, key)):
+                return f"left alone: {kind} holds weights that are no parameters"
             if any(isinstance(v, nn.Parameter) for v in module.p):
                 return f"left alone: {kind} learns its constants"
             try:
-                chain = norse.carry(name, module, node.output_shape).chain
+                carried = norse.carry(name, module, node.output_shape)
             except InputError as error:
                 return f"left alone: {error}"
-            self._blocks[name] = Network(list(chain.values()), float(module.dt))
+            if carried.into:
+                return f"left alone: {kind} feeds a filter before its adaptive neurons"
+            *before, neuron = carried.chain.values()
+            last = neuron if carried.loop is None else Recurrent(neuron, carried.loop)  # type: ignore[arg-type]
+            self._blocks[name] = Network([*before, last], float(module.dt))
             return ""
         try:
             reset = snntorch.reset_of(name, module)
         except InputError as error:
             return f"left alone: {error}"
         if hasattr(module, "recurrent"):
-            return f"left alone: {kind} feeds itself"
+            if not isinstance(module.recurrent, nn.Linear):
+                return f"left alone: {kind} feeds itself through {type(module.recurrent).__name__}, not a Linear"
+            if reset in ("none", "blank next"):
+                told = "never resets" if reset == "none" else "blanks the whole step after a spike"
+                return f"left alone: {kind} feeds itself and {told}"
+            if module.graded_spikes_factor.requires_grad or bool((module.graded_spikes_factor != 1).any()):
+                return f"left alone: {kind} feeds graded spikes to itself"
         if not snntorch.decays_simply(module):
             return f"left alone: {kind} has two currents"
         if reset == "subtract":
@@ -165,8 +179,11 @@ class Accelerated(nn.Module):
         if self.report[name] != "fused":
             return {(name, part): value for part, value in enumerate(self._stepped(module, x))}
         if self._norse:
-            x = self._blocks[name](x).output
-            return {(name, 0): x}
+            block = self._blocks[name]
+            synapses = [synapse for synapse in block.blocks.values() if isinstance(synapse, Dense)]
+            for synapse, key in zip(synapses, WEIGHTS, strict=False):
+                synapse.stored = getattr(module, key)  # the user's own, which learns
+            return {(name, 0): block(x).output}
         wanted = self._wanted.get(name, 0)
         size = tuple(x.shape[2:])
         constants = {key: _fit(value, size) for key, value in snntorch.decays(module).items()}
@@ -177,7 +194,11 @@ class Accelerated(nn.Module):
             surrogate=from_snntorch_surrogate(module.spike_grad),
         )  # fmt: skip
         fresh = (x.new_zeros(x.shape[1:]),) * dynamics.states
-        result = discrete_scan(x, fresh, dynamics, reset, voltage=bool(wanted))
+        if hasattr(module, "recurrent"):
+            weight, bias = module.recurrent.weight, module.recurrent.bias
+            result = recurrent_scan(x, fresh, dynamics, weight, bias, voltage=bool(wanted))
+        else:
+            result = discrete_scan(x, fresh, dynamics, reset, voltage=bool(wanted))
         factor = module.graded_spikes_factor
         spikes = result.output if not factor.requires_grad and bool((factor == 1).all()) else result.output * factor
         return {(name, 0): spikes} | ({(name, wanted): result.voltage} if result.voltage is not None and wanted else {})

@@ -132,7 +132,7 @@ def decays_simply(module: Any) -> bool:
 
 def parts(module: Any) -> int:
     """Which of the results of a neuron is its membrane."""
-    return 2 if isinstance(module, library().Synaptic) else 1
+    return 2 if isinstance(module, (library().Synaptic, library().RSynaptic)) else 1
 
 
 def _carry(name: str, module: Any, size: tuple[int, ...]) -> Carried:

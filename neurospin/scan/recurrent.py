@@ -34,8 +34,8 @@ def recurrent_scan(
     """Run neurons whose input in step t is `current[t] + W s[t−1] + b`.
 
     LIF and CubaLIF in float32 on the CPU run event-driven: each step adds only the columns of W whose
-    neurons fired, in ascending order (other neurons, dtypes and devices: a loop of torch operations). The
-    backward pass is one small matrix product per step, and a weight gradient that visits spikes only.
+    neurons fired, in ascending order (other neurons, delayed resets to a value, other dtypes and devices: a loop
+    of torch operations). The backward pass is one small matrix product per step, and a weight gradient that visits spikes only.
 
     Args:
         current: from outside, `(time, batch, neurons)`.
@@ -66,7 +66,7 @@ def _event_driven(dynamics: Dynamics, tensors: list[Tensor]) -> bool:
         d.threshold is not None
         and d.adapt_decay is None
         and d.refractory is None
-        and not d.delayed_reset
+        and not (d.delayed_reset and (d.reset is not None or d.reset_gradient))
         and not isinstance(d.surrogate, Smooth)
         and not torch.compiler.is_compiling()
         and not torch._C._are_functorch_transforms_active()
@@ -90,6 +90,8 @@ def _reference(
 
 
 def _after_reset(u: Tensor, s: Tensor, dynamics: Dynamics) -> Tensor:
+    if dynamics.delayed_reset:
+        return u
     if dynamics.reset is not None:
         return torch.where(s > 0, dynamics.reset, u)
     assert dynamics.threshold is not None
@@ -119,7 +121,7 @@ class _Recurrent(torch.autograd.Function):
         s, u = torch.empty_like(x_), torch.empty_like(x_)
         i = torch.empty_like(x_) if synaptic is not None else x_[:0]
         recurrent_cpu.forward(
-            *(t.detach().numpy() for t in (x_, start, w, b, table)), dynamics.reset is not None,
+            *(t.detach().numpy() for t in (x_, start, w, b, table)), dynamics.reset is not None, dynamics.delayed_reset,
             *(t.detach().numpy() for t in (v_end if i_end is None else i_end, v_end, s, u, i)),
         )  # fmt: skip
         ctx.dynamics, ctx.table = dynamics, table
@@ -191,9 +193,10 @@ def _coefficient_gradients(ctx: Any, gu: Tensor, gi: Tensor, direct: Tensor, las
     if len(i):
         drive, i_before = i, torch.cat([synaptic[None], i[:-1]])
     kept = lam if d.reset is None else lam * (1 - s)
+    subtracted = gu * (v_before > d.threshold) if d.delayed_reset else s * lam if d.reset is None else 0
     everywhere = (
         gu * v_before, gu * drive, gu,
-        kept - gu - (s * lam if d.reset is None else 0), s * lam, *((gi * i_before, gi * total) if len(i) else (gu, gu)),
+        kept - gu - subtracted, s * lam, *((gi * i_before, gi * total) if len(i) else (gu, gu)),
     )  # fmt: skip
     return [
         g.sum_to_size(c.shape) if c is not None and needed else None

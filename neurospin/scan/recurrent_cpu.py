@@ -20,6 +20,7 @@ def forward(
     bias: np.ndarray,
     coefficients: np.ndarray,
     to_value: bool,
+    delayed: bool,
     current: np.ndarray,
     v: np.ndarray,
     s: np.ndarray,
@@ -29,7 +30,8 @@ def forward(
     """Fill spikes s, voltages before the reset u and, where it has any steps, synaptic currents i.
 
     `first` is what the synapses give in step 0, `(batch, neurons)`; `current` and `v` are the states,
-    overwritten. Coefficients: decay, gain, leak, threshold, reset, synapse_decay, synapse_gain.
+    overwritten. Coefficients: decay, gain, leak, threshold, reset, synapse_decay, synapse_gain. `delayed`: the
+    threshold is subtracted in the step after the spike.
     """
     steps, batch, neurons = x.shape
     blocks = (neurons + LANES - 1) // LANES
@@ -68,11 +70,17 @@ def forward(
                     total[k] = gain[k] * (xt[k] + total[k]) + leak[k]
             for k in range(neurons):
                 ut[k] = decay[k] * vb[k] + total[k]
+            if delayed:
+                for k in range(neurons):
+                    ut[k] -= threshold[k] if vb[k] > threshold[k] else F(0)
             for k in range(neurons):
                 st[k] = F(1) if ut[k] > threshold[k] else F(0)
             if to_value:
                 for k in range(neurons):
                     vb[k] = reset[k] if ut[k] > threshold[k] else ut[k]
+            elif delayed:
+                for k in range(neurons):
+                    vb[k] = ut[k]
             else:
                 for k in range(neurons):
                     vb[k] = ut[k] - threshold[k] * st[k]
