@@ -1,5 +1,6 @@
 """The steps in one pass over memory, compiled by numba at their first use and kept on disk."""
 
+# pyright: reportCallIssue=false
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -11,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neurospin.scan.cpu_math import float_as_bits
+
 if TYPE_CHECKING:
     from neurospin.plasticity.kernels import Filter, Settings
 
@@ -19,22 +22,21 @@ CHUNK = 1 << 20  # synapses for which another thread is worth starting
 
 
 @numba.njit(inline="always")
-def _cosh_squared(x):
-    """cosh² x within 4e-5 up to |x| = 10, and its value at 16 beyond 16: from w = cosh(x/8) − 1 by cosh 2z − 1 = 2w (w + 2).
+def _twice_cosh(y):
+    """2 cosh √y, its square within 4e-5 up to √y = 10, and its value at 16 beyond: from q = 2 cosh(√y/8) − 2 by q ← q (q + 4).
 
     Every term is positive, so that no digit cancels, as it does in 1 − tanh² x.
     """
-    y = min(x * x * F(1 / 64), F(4))
-    w = y * (F(1 / 2) + y * (F(1 / 24) + y * (F(1 / 720) + y * F(1 / 40320))))
+    y = min(y, F(256))
+    q = y * (F(1 / 64) + F(2 / 64**2 / 24) * y + (y * y) * (F(2 / 64**3 / 720) + F(2 / 64**4 / 40320) * y))
     for _ in range(3):
-        w = w * (w + w + F(4))
-    w = w + F(1)
-    return w * w
+        q = q * (q + F(4))
+    return q + F(2)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def _step(h, g, first, second, m, keep1, new1, keep2, new2, root, eps, size, decay):
-    one = F(1)
+    steepness, fourfold = m * m, F(4) * size
     for i in range(h.size):
         value = h[i]
         gradient = g[i] + decay * value
@@ -42,13 +44,14 @@ def _step(h, g, first, second, m, keep1, new1, keep2, new2, root, eps, size, dec
         b = keep2 * second[i] + new2 * gradient * gradient
         first[i] = a
         second[i] = b
-        slow = _cosh_squared(m * value) if value * a > 0 else one
-        h[i] = value - size * a / ((np.sqrt(b) * root + eps) * slow)
+        towards_zero = np.int32(float_as_bits(value) ^ float_as_bits(a)) >= np.int32(0)
+        slow = _twice_cosh(steepness * value * value) if towards_zero else F(2)
+        h[i] = value - fourfold * a / ((np.sqrt(b) * root + eps) * (slow * slow))
 
 
 def metaplastic_adam(hidden: Tensor, gradient: Tensor, first: Tensor, second: Tensor, settings: Settings) -> None:
     """See `neurospin.plasticity.kernels.metaplastic_adam`; float32, contiguous, on the CPU."""
-    h, g, a, b = (t.detach().view(-1).numpy() for t in (hidden, gradient, first, second))
+    h, g, a, b = (t.detach().numpy().reshape(-1) for t in (hidden, gradient, first, second))
     beta1, beta2 = settings.betas
     numbers = [
         F(x)
