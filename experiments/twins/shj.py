@@ -2,7 +2,7 @@
 
 `python experiments/twins/shj.py FILE FOLDER`, where FILE is the trial-level table of Nosofsky et al. 1994 (`subj, type,
 block, logstim, resp, cat`). Every model's scores are kept in FOLDER as they come, so that a run that was stopped goes on;
-then the tables are printed, and `shj_subjects.csv` is written there. About half an hour of one core.
+then the tables are printed, and `shj_subjects.csv` is written there.
 """
 
 import argparse
