@@ -276,7 +276,7 @@ def _rendered(
     steps, batch = int(end.max()), len(task)
     time = torch.arange(steps, device=device)[:, None]
     shown = ((time[..., None] >= events[..., 0]) & (time[..., None] < events[..., 1])).float()
-    rings = torch.einsum("tbe,bem,beu->tbmu", shown, strengths, _bump(directions, ring)).flatten(2)
+    rings = torch.einsum("sne,nem,neu->snmu", shown, strengths, _bump(directions, ring)).flatten(2)
     seen = torch.cat([(time < off).float()[..., None], rings], dim=-1)
     if noise > 0:
         draw = torch.Generator(device).manual_seed(seed)
