@@ -63,7 +63,8 @@ html_theme_options = {
 }
 copybutton_exclude = ".linenos, .output"
 # tables that experiments write have many first headings, and are linked instead of listed at the side
-suppress_warnings = ["myst.header", "toc.not_included"]
+# a name of an attribute that two configurations have, too, is no reference to either
+suppress_warnings = ["myst.header", "toc.not_included", "ref.python"]
 
 # of make links; a slow server is told apart from an address that is gone
 linkcheck_timeout = 20

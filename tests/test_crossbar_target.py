@@ -225,8 +225,8 @@ def test_impossible_options_are_one_line(options, words, made):
     assert "\n" not in str(told.value) and "Fix:" in str(told.value)
 
 
-def test_a_target_without_options_says_so(made):
-    with pytest.raises(ns.TargetError, match="without"):
+def test_options_of_the_crossbar_are_refused_by_another_target(made):
+    with pytest.raises(ns.UnknownName, match="target loihi: expected one of rounding, scaling, got 'wires'"):
         ns.deploy(*made[:2], "loihi", wires=1.0)
 
 

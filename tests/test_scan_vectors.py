@@ -33,5 +33,5 @@ def test_loops_are_vectors_without_fused_products(monkeypatch, spec, shared):
     for kernel in (forward, backward):
         (text,) = (kernel.inspect_asm(signature) for signature in kernel.signatures)
         vectors, single = (len(re.findall(rf"\bv(?:mul|add|sub|div){kind}\b", text)) for kind in ("ps", "ss"))
-        assert vectors > single > 0  # single ones are left for the tail
+        assert vectors >= single > 0  # single ones are left for the tail, where each stands once at most
         assert not re.findall(r"\bvfn?m(?:add|sub)", text)

@@ -116,7 +116,7 @@ def test_the_command_line_takes_several_inputs_units_and_settings(tmp_path):
     refused(call(*both, "reference", "--set", "schem=euler"), "did you mean 'scheme'")
     refused(call(*both, "reference", "--set", "scheme=heun"), "expected one of euler, exponential, got 'heun'")
     refused(call(*both, "reference", "--set", "scheme"), "expected key=value")
-    refused(call(*both, "loihi", "--set", "scheme=euler"), "expected a target with settings")
+    refused(call(*both, "loihi", "--set", "scheme=euler"), "expected one of rounding, scaling, got 'scheme'")
     assert not (tmp_path / "no.npz").exists()
 
 

@@ -94,7 +94,7 @@ def test_the_chip_holds_every_level_as_a_multiple_of_one_integer(levels):
     c = 5 / np.sqrt(40)
     index = np.rint((graph.nodes["dense1"].weight / c + 1) / 2 * (levels - 1)) * 2 - (levels - 1)
     (projection,) = compile(graph, 1e-3).projections
-    integers = projection.weights.astype(float)
+    integers = projection.weights.toarray().astype(float)
     unit = np.abs(integers).max(1, keepdims=True) / np.abs(index).max(1, keepdims=True)
     np.testing.assert_array_equal(integers, index * unit)
     x = (rng.random((60, 8, 40)) < 0.2).astype(np.float32)

@@ -99,7 +99,7 @@ def test_the_first_difference_is_where_it_is(net, monkeypatch):
 
 
 def test_an_unknown_target_is_told_with_the_nearest(net):
-    words = r"expected one of crossbar, lava, loihi, reference, got 'lohi'. Fix: did you mean 'loihi'\?"
+    words = r"expected one of crossbar, lava, loihi, reference, sanafe, got 'lohi'. Fix: did you mean 'loihi'\?"
     with pytest.raises(ns.UnknownName, match=words):
         ns.deploy(ns.to_graph(net), SPIKES, "lohi")
     with pytest.raises(ns.UnknownName, match="did you mean 'lif1'"):
