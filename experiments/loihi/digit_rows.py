@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import nir
 import numpy as np
@@ -91,7 +92,7 @@ def floats(net: ns.Network, x: Tensor, y: np.ndarray) -> tuple[float, np.ndarray
     return percent(run.output.numpy(), y), next(iter(run.spikes.values())).numpy()
 
 
-def fixed(graph: nir.NIRGraph, x: Tensor, y: np.ndarray, true: np.ndarray, **settings: str) -> dict[str, float]:
+def fixed(graph: nir.NIRGraph, x: Tensor, y: np.ndarray, true: np.ndarray, **settings: Any) -> dict[str, float]:
     """Accuracy on the chip's arithmetic, and how many of 100 hidden spikes differ."""
     tail = x.new_zeros((2, *x.shape[1:]))
     report = ns.deploy(graph, torch.cat([x, tail]).numpy(), "loihi", record=["cubalif1"], **settings)
@@ -114,7 +115,7 @@ def one(seed: int, epochs: int, fine: int, images: int, out: Path) -> dict[str, 
     found |= {"seed": seed, "epochs": epochs, "fine": fine, "float": accuracy}
     for name, given in WAYS.items():
         if name not in found:
-            settings = {key: value for key, value in given.items() if key != "calibrated"}
+            settings: dict[str, Any] = {key: value for key, value in given.items() if key != "calibrated"}
             graph = ns.to_graph(net)
             if "calibrated" in given:
                 graph = ns.calibrate(graph, typical, "loihi", **settings)
