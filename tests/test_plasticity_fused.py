@@ -234,3 +234,21 @@ def test_growth_stops_at_its_cap():
     wanted = (torch.linspace(-1, 1, 600).abs() > 0.5).float()
     assert torch.equal(rule.state[p]["m"], wanted)
     torch.testing.assert_close(rule.state[p]["gathered"], 4 * torch.linspace(-1, 1, 600))
+
+
+@pytest.mark.parametrize("kind", [BiMU, BayesBiNN])
+def test_a_rule_made_of_one_that_draws_draws_as_it_does(kind):
+    class Mine(kind):
+        pass
+
+    found = []
+    for made in (kind, Mine):
+        p = torch.nn.Parameter(torch.linspace(-0.5, 0.5, 64))
+        rule = made([p], seed=1)
+        for _ in range(3):
+            rule.zero_grad()
+            with rule.sampling():
+                (p * torch.arange(64.0)).sum().backward()
+            rule.step()
+        found.append(p.detach().clone())
+    assert torch.equal(*found) and not torch.equal(found[0], torch.linspace(-0.5, 0.5, 64))

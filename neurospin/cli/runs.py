@@ -28,7 +28,7 @@ def run(
 ) -> None:
     """Train, export, run on every target, report; or carry out a study. What was stopped goes on, what is done is shown."""
     from neurospin.runs.config import load
-    from neurospin.runs.study import is_study
+    from neurospin.runs.yaml_file import is_study
 
     if is_study(config):
         _study(config, output, seed, changes)
@@ -42,7 +42,7 @@ def resume(folder: Run, keep_every: KeepEvery = 60.0, tensorboard: Events = Fals
     from neurospin.errors import ConfigError
     from neurospin.files import existing
     from neurospin.runs.config import load
-    from neurospin.runs.study import is_study
+    from neurospin.runs.yaml_file import is_study
 
     place = existing(folder, "folder") / "config.yaml"
     if not place.is_file():

@@ -32,6 +32,7 @@ class BayesBiNN(Bernoulli):
         seed: of the draws.
     """
 
+    gathering = "bayesbinn_gather"
     citation = "Meng, Bachmann & Khan, ICML 2020, arXiv:2002.10778"
     needs_task_boundaries = True
     needs_task_id = False

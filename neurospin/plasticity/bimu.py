@@ -37,6 +37,7 @@ class BiMU(Bernoulli):
         seed: of the draws.
     """
 
+    gathering = "bimu_gather"
     citation = "Cottart, Ballet, Bonnet & Querlioz, ICML 2026, arXiv:2605.30198"
     needs_task_boundaries = False
     needs_task_id = False

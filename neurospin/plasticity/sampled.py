@@ -150,7 +150,12 @@ class Bernoulli(Sampled, ABC):
 
     A sample is relaxed, `w = tanh((λ + logit(u)/2) / temperature)`; its sign is an exact sample.
     On `Binary` weights the parameter's sign acts, so that λ plays the hidden value.
+
+    Attributes:
+        gathering: name of the compiled form of `weighted`.
     """
+
+    gathering: str
 
     def start(self, p: Tensor, group: dict[str, Any]) -> None:
         """λ from the parameter as a mean."""
@@ -183,7 +188,7 @@ class Bernoulli(Sampled, ABC):
         state = self.state[p]
         if drawn.noise is None:
             tensors = (p, state["gathered"], state["lambda"], drawn.mean, gradient.contiguous())
-            in_one_pass(f"{type(self).__name__.lower()}_gather", tensors, (group["temperature"],), drawn.key)
+            in_one_pass(self.gathering, tensors, (group["temperature"],), drawn.key)
             return
         p.copy_(drawn.mean)
         state["gathered"] += self.weighted(gradient, state["lambda"], drawn.noise, group["temperature"])

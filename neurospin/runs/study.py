@@ -21,7 +21,7 @@ from neurospin.continual.learner import child_seed
 from neurospin.encode import Rate as RateCode
 from neurospin.energy import DIGITAL
 from neurospin.errors import ConfigError
-from neurospin.files import existing, replacing, write_text
+from neurospin.files import replacing, write_text
 from neurospin.plasticity import Metaplastic
 from neurospin.report.results import read_results
 from neurospin.report.study import write_study
@@ -113,12 +113,6 @@ class Study(Part):
     def to_yaml(self) -> str:
         """The study with every default written out."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def is_study(path: str | os.PathLike[str]) -> bool:
-    """Whether a file, or the configuration of a run folder, is that of a study."""
-    place = Path(path)
-    return "study" in yaml_file.read(existing(place / "config.yaml" if place.is_dir() else place))
 
 
 def load(path: str | os.PathLike[str], changes: Iterable[str] = ()) -> Study:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -50,6 +51,12 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(str(path), "keys and values", type(content).__name__, "see experiments/quickstart.yaml")
     return content
+
+
+def is_study(path: str | os.PathLike[str]) -> bool:
+    """Whether a file, or the configuration of a run folder, is that of a study."""
+    place = Path(path)
+    return "study" in read(place / "config.yaml" if place.is_dir() else place)
 
 
 def value(text: str, where: str) -> Any:
