@@ -163,3 +163,24 @@ def test_a_study_that_cannot_be_is_refused(bad, tmp_path):
     place.write_text(yaml.safe_dump({**SMALL, **bad}))
     with pytest.raises(ConfigError, match=r"expected .*, got .*\. Fix: "):
         studies.load(place)
+
+
+def test_the_other_commands_know_a_study(finished, tmp_path):
+    _, folder, _ = finished
+    report, before = folder / "report.html", (folder / "report.html").read_text()
+    report.unlink()
+    done = CliRunner().invoke(app, ["report", str(folder)])
+    assert done.exit_code == 0, done.output
+    assert report.read_text() == before
+    cited = CliRunner().invoke(app, ["cite", str(folder)])
+    assert cited.exit_code == 0 and "Laborieux" in cited.output
+    refused = CliRunner().invoke(app, ["compare", str(folder), str(folder)])
+    assert isinstance(refused.exception, ConfigError) and "a study over many seeds" in str(refused.exception)
+    (tmp_path / "results.json").write_text("[1]")
+    odd = CliRunner().invoke(app, ["report", str(tmp_path)])
+    assert isinstance(odd.exception, ConfigError) and "something else" in str(odd.exception)
+    cell = next((folder / "cells").iterdir())
+    cell.rename(tmp_path / cell.name)
+    gone = CliRunner().invoke(app, ["report", str(folder)])
+    assert isinstance(gone.exception, ConfigError) and "1 missing" in str(gone.exception)
+    (tmp_path / cell.name).rename(cell)

@@ -173,8 +173,12 @@ def results(
 
 def report(folder: Run) -> None:
     """Write the report of a run anew."""
-    from neurospin.report.html import write_report
+    from neurospin.report.results import read_results
 
+    if "study" in read_results(folder):
+        from neurospin.runs.study import write_report
+    else:
+        from neurospin.report.html import write_report
     typer.echo(str(write_report(folder)))
 
 

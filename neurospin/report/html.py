@@ -19,7 +19,7 @@ from neurospin.graph.file import read
 from neurospin.report import plots
 from neurospin.report.draw import draw
 from neurospin.report.numbers import numbers
-from neurospin.report.results import read_results
+from neurospin.report.results import read_run
 
 MANY = 12  # tasks whose hidden values are told apart by shades
 
@@ -35,7 +35,7 @@ def write_report(run: Path) -> Path:
         ConfigError: the folder holds no finished run.
     """
     folder = existing(run, "folder")
-    results = read_results(folder)
+    results = read_run(folder)
     config_text = (folder / "config.yaml").read_text(encoding="utf-8") if (folder / "config.yaml").is_file() else ""
     config = yaml.safe_load(config_text) or {}
     dt = float(config.get("network", {}).get("dt", 1e-3))

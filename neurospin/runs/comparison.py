@@ -12,7 +12,7 @@ import numpy as np
 
 from neurospin.continual.comparison import Paired, paired
 from neurospin.errors import ConfigError
-from neurospin.report.results import read_results
+from neurospin.report.results import read_run
 from neurospin.runs import yaml_file
 
 METRICS = ("average_accuracy", "learning_accuracy", "backward_transfer")
@@ -53,7 +53,7 @@ def align(folders: Sequence[Path]) -> list[Arm]:
     for number, folder in enumerate(folders):
         if folder.resolve() in [other.resolve() for other in folders[:number]]:
             raise ConfigError(str(folder), "different run folders", "the same one twice", "give each once")
-        results = read_results(folder)
+        results = read_run(folder)
         config = flat(yaml_file.read(folder / "config.yaml"))
         seed = int(results["seed"])
         config = {key: value for key, value in config.items() if key not in BESIDE}

@@ -29,7 +29,7 @@ from neurospin.graph.contract import neurons
 from neurospin.graph.file import read, write
 from neurospin.network import Network
 from neurospin.plasticity import RULES, LevelLimited, Metaplastic
-from neurospin.report.results import read_results
+from neurospin.report.results import read_run
 from neurospin.runs import checkpoint
 from neurospin.runs.config import Experiment
 from neurospin.runs.config import load as load_config
@@ -134,7 +134,7 @@ def _lead(
         tell(share, finished)
         if finished:
             observer.say("already finished; nothing was run again")
-            results = read_results(folder)
+            results = read_run(folder)
         else:
             results = _carry_out(experiment, folder, observer, every, share)
         if report and not (folder / "report.html").is_file():

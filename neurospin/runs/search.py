@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from neurospin.errors import ConfigError, MissingDependency
-from neurospin.report.results import read_results
+from neurospin.report.results import read_run
 from neurospin.runs.sweep import Failure, Source
 from neurospin.runs.sweep_file import Cell, Plan, Variable
 
@@ -109,7 +109,7 @@ class Search(Source):
 
     def _value(self, cell: Cell) -> float | None:
         learner = self.config.learner or cell.experiment.main
-        value = float(read_results(self.folder / "cells" / cell.name)["learners"][learner][self.config.objective])
+        value = float(read_run(self.folder / "cells" / cell.name)["learners"][learner][self.config.objective])
         return value if math.isfinite(value) else None
 
 

@@ -156,6 +156,21 @@ def run(study: Study, folder: Path, watcher: Watcher) -> dict[str, Any]:
         torch.set_num_threads(threads)
 
 
+def write_report(folder: Path) -> Path:
+    """Write `report.html` and the figures of a finished study anew.
+
+    Raises:
+        ConfigError: the folder holds no finished study.
+    """
+    results, study = read_results(folder), load(folder / "config.yaml")
+    gone = [_name(*cell) for cell in study.cells() if not _place(folder, cell).is_file()]
+    if gone:
+        fix = "neurospin run the study again in a new folder"
+        raise ConfigError(str(folder / "cells"), "a file of every learner", f"{len(gone)} missing: {gone[0]}, …", fix)
+    followed = {_name(*cell): _cell(study, cell, _place(folder, cell))[0] for cell in study.cells()}
+    return write_study(folder, results, followed)
+
+
 def _carry_out(study: Study, folder: Path, watcher: Watcher) -> dict[str, Any]:
     sweep_out(folder)
     config = folder / "config.yaml"
@@ -172,7 +187,7 @@ def _carry_out(study: Study, folder: Path, watcher: Watcher) -> dict[str, Any]:
     cells, found = study.cells(), {}
     for number, cell in enumerate(cells):
         watcher.cells(number, 0, 1, len(cells))
-        found[cell] = _cell(study, cell, folder / "cells" / f"{_name(*cell)}.npz")
+        found[cell] = _cell(study, cell, _place(folder, cell))
     watcher.cells(len(cells), 0, 0, len(cells))
     results = {
         "study": study.study,
@@ -190,6 +205,10 @@ def _carry_out(study: Study, folder: Path, watcher: Watcher) -> dict[str, Any]:
 
 def _name(neuron: str, m: float | None, rule: str, seed: int) -> str:
     return "_".join([neuron, rule, *([] if m is None else [f"m{m:g}"]), f"seed{seed}"])
+
+
+def _place(folder: Path, cell: tuple[str, float | None, str, int]) -> Path:
+    return folder / "cells" / f"{_name(*cell)}.npz"
 
 
 def _cell(study: Study, cell: tuple[str, float | None, str, int], place: Path) -> tuple[Followed, float]:

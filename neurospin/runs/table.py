@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from neurospin.errors import ConfigError, MissingDependency, MissingFile, NeurospinError, OutputError
 from neurospin.files import replacing
-from neurospin.report.results import read_results
+from neurospin.report.results import read_run
 from neurospin.runs import yaml_file
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def query(database: DuckDBPyConnection, sql: str, output: Path | None = None) ->
 def _rows(folder: Path, table: str) -> Iterator[Row]:
     """The rows that one run gives to a table."""
     config = yaml_file.read(folder / "config.yaml")
-    results = read_results(folder) if (folder / "results.json").is_file() else None
+    results = read_run(folder) if (folder / "results.json").is_file() else None
     run = {"run": str(folder), "seed": config.get("seed", 0)}
     if table == "results":
         yield from _results(run, config, results)
